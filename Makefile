@@ -1,0 +1,48 @@
+# Each target does all its own set-up; `make setup` alone leaves a working .venv/bin/glm-lsp.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup try test test-fast check format generate bench clean
+
+setup: .venv/.ready .venv-engine/.ready
+
+# The product and what its development needs.
+.venv/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: make PYTHON=python3.12 …"; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "Debian keeps venv in a package of its own: apt install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+# vLLM's CPU build, in an environment of its own: about 2 GB, some two minutes.
+.venv-engine/.ready: .venv/.ready glm_lsp/engine/local/install.py
+	$(BIN)/glm-lsp engine install --into .venv-engine
+	@touch $@
+
+try: setup
+	@sh examples/try.sh
+
+test: setup
+	$(BIN)/python -m pytest
+
+test-fast: .venv/.ready
+	$(BIN)/python -m pytest -m "not engine"
+
+check: .venv/.ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python editor-clients/generate.py --check
+
+format: .venv/.ready
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+generate: .venv/.ready
+	$(BIN)/python editor-clients/generate.py
+
+bench: .venv/.ready
+	for name in $$($(BIN)/python -m benchmarks --list); do $(BIN)/python -m benchmarks $$name || exit 1; done
+
+clean:
+	rm -rf .venv .venv-engine .cache

@@ -1,0 +1,1 @@
+"""A small shop: a cart, taxes and a stock of goods."""

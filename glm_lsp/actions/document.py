@@ -1,0 +1,134 @@
+"""The action `document`: what has no documentation gets a sentence in the language's own form.
+
+Never rewrites documentation that is there.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import TYPE_CHECKING
+
+from glm_lsp import languages
+from glm_lsp.actions.action import Action, Question
+from glm_lsp.terms import Edit, Span
+
+if TYPE_CHECKING:
+    from glm_lsp.edits.text import Text
+    from glm_lsp.languages import Symbol
+
+# How a language writes a sentence above a definition; Python's goes below its head.
+_ABOVE = {
+    "JavaScript": "/** {} */",
+    "TypeScript": "/** {} */",
+    "TSX": "/** {} */",
+    "Java": "/** {} */",
+    "PHP": "/** {} */",
+    "C": "/** {} */",
+    "C++": "/** {} */",
+    "C#": "/// <summary>{}</summary>",
+    "Rust": "/// {}",
+    "Go": "// {}",
+    "Ruby": "# {}",
+    "Bash": "# {}",
+    "Lua": "--- {}",
+}
+_DOCUMENTED_KINDS = {"function", "method"}
+_MOST_SOURCE = 2_500
+"""Characters of one definition that a small model is shown: about 800 tokens."""
+
+_LONGEST = 160
+"""Characters of a sentence that still reads as one."""
+
+
+def questions(path: str, text: Text) -> tuple[Question, ...]:
+    """One question for each function of `path` that has no documentation, in the order of the file."""
+    parsed = languages.parse(path, text.content)
+    if parsed is None:
+        return ()
+    asked = []
+    for symbol in parsed.symbols():
+        place = _place(parsed.language.name, text, symbol) if symbol.kind in _DOCUMENTED_KINDS else None
+        if place is None:
+            continue
+        offset, form = place
+        source = text.content[symbol.span.start : symbol.span.end][:_MOST_SOURCE]
+        asked.append(
+            Question(
+                title=f"Described {symbol.qualified}",
+                line=text.line_of(offset),
+                text=f"Explain in one sentence what this {parsed.language.name} function does.\n\n"
+                f"```{parsed.language.name.lower()}\n{source}\n```",
+                answer=partial(_answer, path, offset, form, symbol.name),
+            )
+        )
+    return tuple(asked)
+
+
+def sentence(reply: str, name: str) -> str | None:
+    """The first sentence of a small model's reply as documentation says it, or None where it is of no use.
+
+    "This Python function calculates the total." becomes "Calculates the total."
+    """
+    first = re.split(r"(?<=[.!?])\s|\n", reply.strip(), maxsplit=1)[0].strip()
+    first = re.sub(
+        rf"^(?:sure[,!:]?\s*)?(?:this|the)\s+(?:given\s+|provided\s+|following\s+)?(?:[A-Za-z+#]+\s+)?"
+        rf"(?:function|method|code|snippet)?\s*(?:named\s+|called\s+)?[`'\"]?(?:{re.escape(name)})?[`'\"]?(?:\(\))?"
+        r"(?:\s+(?:function|method))?,?\s+(?=[a-z]+s\b)",
+        "",
+        first,
+        flags=re.IGNORECASE,
+    )
+    first = first.removesuffix(".").strip()
+    usable = (
+        len(first.split()) >= 3
+        and len(first) <= _LONGEST
+        and re.match(r"[A-Za-z]+s\b", first)  # it begins with what the function does: "Calculates"
+        and not re.search(r"```|\"\"\"|\*/|</|[\\\x00-\x1f]|https?:", first)
+    )
+    return f"{first[0].upper()}{first[1:]}." if usable else None
+
+
+def _answer(path: str, offset: int, form: str, name: str, reply: str) -> Edit | None:
+    found = sentence(reply, name)
+    return None if found is None else Edit(path, Span(offset, offset), form.replace("{}", found))
+
+
+def _place(language: str, text: Text, symbol: Symbol) -> tuple[int, str] | None:
+    """Where the sentence goes, and its form with indentation and terminator; None where there is one already."""
+    content = text.content
+    if language == "Python":
+        if symbol.body is None:
+            return None
+        start, indent = _line_start(content, symbol.body.start)
+        if indent is None or re.match(r"[rRuUbBfF]{0,2}[\"']", content[symbol.body.start : symbol.body.end]):
+            return None  # the body stands on the line of its head, or begins with a string already
+        return start, f'{indent}"""{{}}"""{text.newline}'
+    form = _ABOVE.get(language)
+    start, indent = _line_start(content, symbol.span.start)
+    if form is None or indent is None:
+        return None
+    above = content[:start].rstrip(" \t\r\n").rpartition("\n")[2].strip()
+    gap = content[len(content[:start].rstrip(" \t\r\n")) : start].count("\n")
+    if above.endswith("*/") or (gap <= 1 and above.startswith(("//", "#", "--", "*"))):
+        return None
+    return start, f"{indent}{form}{text.newline}"
+
+
+def _line_start(content: str, offset: int) -> tuple[int, str | None]:
+    """Where the line of `offset` starts, and its indentation; None in its place where something else stands there."""
+    start = max(content.rfind("\n", 0, offset), content.rfind("\r", 0, offset)) + 1
+    before = content[start:offset]
+    return start, before if not before.strip() else None
+
+
+ACTION = Action(
+    id="document",
+    title="Document",
+    kind="refactor.rewrite",
+    thinking=False,
+    preset="coding",
+    guidance="Write documentation where functions, methods and classes have none, in the form this language and this "
+    "project use. Say what a caller must know, briefly. Change nothing but documentation.",
+    questions=questions,
+)

@@ -1,0 +1,18 @@
+"""The action `refactor`: a change in the person's own words.
+
+Never decides what to change: the words do.
+"""
+
+from __future__ import annotations
+
+from glm_lsp.actions.action import Action
+
+ACTION = Action(
+    id="refactor",
+    title="Refactor…",
+    kind="refactor.rewrite",
+    thinking=True,
+    preset="coding",
+    guidance="Make this change in the workspace. Behaviour that the request does not mention stays as it is.",
+    needs_instruction=True,
+)

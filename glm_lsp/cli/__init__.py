@@ -1,0 +1,75 @@
+"""The command line: a client of the workspace, as an editor is.
+
+Never decides anything about code; each command lives in a file of its own and is imported when it is called.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from glm_lsp import __version__
+from glm_lsp.errors import GlmError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "refactor": ("glm_lsp.cli.refactor:refactor", "Change code by an instruction; shows a diff, applies it on demand."),
+    "undo": ("glm_lsp.cli.undo:undo", "Take an applied run back."),
+    "engine": ("glm_lsp.cli.engine:engine", "Install, start, stop and watch this host's engine."),
+}
+"""Name, where the command is, and its line in the help: known without importing it."""
+
+EXIT_CANCELLED = 130
+EXIT_USAGE = UsageError.exit_code
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="glm-lsp %(version)s")
+def commands() -> None:
+    """GLM-4.7 at work on your code, on your own hardware."""
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit code; every error is said in one or two lines."""
+    try:
+        result = commands.main(arguments, prog_name="glm-lsp", standalone_mode=False)
+    except click.exceptions.Abort:
+        return EXIT_CANCELLED
+    except KeyboardInterrupt:
+        return EXIT_CANCELLED
+    except click.ClickException as error:
+        error.show()
+        return EXIT_USAGE
+    except GlmError as error:
+        sys.stderr.write(f"glm-lsp: {error.message}\n{error.hint}{chr(10) if error.hint else ''}")
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read us has gone (`| head`); the interpreter must not complain when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,50 @@
+"""Who writes: turns a Prompt into Deltas, whichever server or script does the work.
+
+Never decides what to ask nor what to do with the answer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from glm_lsp.errors import Unreachable
+
+if TYPE_CHECKING:
+    from glm_lsp.engine.engine import Engine
+    from glm_lsp.settings import EngineSettings
+
+
+def open_engine(settings: EngineSettings, *, cache: Path | None = None) -> Engine:
+    """Makes the engine that the settings name; nothing is sent before its `connect`.
+
+    Args:
+        settings: `url` is `http(s)://...`, `unix:/path/to/socket`, or `scripted:/path/to/script.json`; empty means the
+            engine that runs on this host.
+        cache: folder that remembers what a server was seen to be able to do; the person's own cache by default.
+
+    Raises:
+        Unreachable: no address is set, and no engine of ours runs on this host.
+        SettingsError: the address is not one.
+        UsageError: the script cannot be read.
+    """
+    if not settings.url:
+        from glm_lsp.engine.local import process  # noqa: PLC0415 - only needed where no address is set
+
+        url = process.address()
+        if url is None:
+            raise Unreachable(
+                "No engine is set, and none runs on this host.",
+                hint="Start one with `glm-lsp engine start`, or name one with --engine URL.",
+            )
+        settings = dataclasses.replace(settings, url=url)
+    if settings.url.startswith("scripted:"):
+        from glm_lsp.engine.scripted import ScriptedEngine  # noqa: PLC0415 - only demos and tests pay for it
+
+        return ScriptedEngine.load(Path(settings.url.removeprefix("scripted:")))
+    import platformdirs  # noqa: PLC0415 - HTTP takes a tenth of a second to import, which other commands need not pay
+
+    from glm_lsp.engine.client import HttpEngine  # noqa: PLC0415 - as above
+
+    return HttpEngine(settings, cache=cache or Path(platformdirs.user_cache_dir("glm-lsp")))

@@ -1,0 +1,13 @@
+(function_declaration name: (identifier) @name) @definition.function
+
+; The receiver says whose method it is.
+(method_declaration receiver: (parameter_list (parameter_declaration type: (type_identifier) @owner)) name: (field_identifier) @name) @definition.method
+(method_declaration receiver: (parameter_list (parameter_declaration type: (pointer_type (type_identifier) @owner))) name: (field_identifier) @name) @definition.method
+(method_declaration receiver: (parameter_list (parameter_declaration type: (generic_type type: (type_identifier) @owner))) name: (field_identifier) @name) @definition.method
+(method_declaration receiver: (parameter_list (parameter_declaration type: (pointer_type (generic_type type: (type_identifier) @owner)))) name: (field_identifier) @name) @definition.method
+
+; One type in a declaration of its own, with the word `type`; else one of a group, without it.
+(type_spec name: (type_identifier) @name) @definition.class
+(type_alias name: (type_identifier) @name) @definition.type
+(type_declaration . (type_spec name: (type_identifier) @name) .) @definition.class
+(type_declaration . (type_alias name: (type_identifier) @name) .) @definition.type

@@ -1,0 +1,2 @@
+; Only the keys of the outermost object: deeper ones repeat endlessly.
+(document (object (pair key: (string (string_content) @name)) @definition.key))

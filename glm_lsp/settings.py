@@ -1,0 +1,210 @@
+"""Every option once: its name, type, default and one sentence; read from files and the environment.
+
+Never asks the engine anything and never takes an address, a key or a command from a file inside a workspace:
+such a file may come from a stranger.
+
+Later sources win: defaults, the person's file (`settings.toml` in the configuration folder), the workspace's
+`.glm-lsp.toml` (only options marked `workspace`), variables `GLM_LSP_SECTION_NAME`, then what the caller passes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tomllib
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+import msgspec
+
+from glm_lsp.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+WORKSPACE_FILE = ".glm-lsp.toml"
+
+
+def option(default: Any, doc: str, *, workspace: bool = False) -> Any:
+    """A field of a settings class: its default, one sentence, and whether a workspace's own file may set it."""
+    metadata = {"doc": doc, "workspace": workspace}
+    if isinstance(default, dict | list):
+        return field(default_factory=default.copy, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """Which engine, and how to talk to it."""
+
+    url: str = option(
+        "", "Address of the engine: `http://host:port` or `unix:/path`; empty for this host's own engine."
+    )
+    model: str = option("", "Name of the model; empty for the first one that the engine serves.")
+    dialect: str = option("", "Kind of server, such as `vllm`; empty to find out.")
+    api_key_env: str = option("GLM_LSP_API_KEY", "Name of the environment variable that holds the API key.")
+    extra_body: dict[str, Any] = option({}, "Fields added to the body of every request, as they are.")
+    priority: int = option(0, "Priority of requests, lower first, where the engine schedules by it.")
+    connect_timeout: float = option(5.0, "Seconds to wait for a connection.")
+    first_token_timeout: float = option(600.0, "Seconds to wait for the first token: a long prompt is read first.")
+    stall_timeout: float = option(120.0, "Seconds of silence after the first token that count as a stall.")
+    retries: int = option(2, "How often a request is tried again when it failed before its first token.")
+    python: str = option("", "Python interpreter that has vLLM, for the local engine; empty to look for one.")
+
+
+@dataclass(frozen=True, slots=True)
+class TurnSettings:
+    """How long a turn may go on."""
+
+    max_steps: int = option(60, "Engine requests in one turn.", workspace=True)
+    max_seconds: float = option(1800.0, "Seconds that one turn may take.", workspace=True)
+    max_new_tokens: int = option(200_000, "New tokens in one turn, over all its requests.", workspace=True)
+    repairs: int = option(
+        3, "How often a broken proposal or a failed verification goes back to the model.", workspace=True
+    )
+    same_call_limit: int = option(3, "Identical calls with identical results that end a turn.", workspace=True)
+
+
+@dataclass(frozen=True, slots=True)
+class EditSettings:
+    """What may be edited."""
+
+    protected: list[str] = option([], "Patterns, as in .gitignore, of files never to be written.", workspace=True)
+    allow_ignored: bool = option(False, "Whether files that git ignores may be read and edited.")
+    allow_secrets: bool = option(False, "Whether files that look like secrets (`.env`, keys) may be read and edited.")
+    max_file_bytes: int = option(
+        4_000_000, "Files larger than this are not read into a prompt or edited.", workspace=True
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All options, by section."""
+
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    turn: TurnSettings = field(default_factory=TurnSettings)
+    edits: EditSettings = field(default_factory=EditSettings)
+
+
+def sections() -> Iterator[tuple[str, type, tuple[Field[Any], ...]]]:
+    """Yields every section's name, class and fields, in order; what documentation is generated from."""
+    hints = get_type_hints(Settings)
+    for section in fields(Settings):
+        yield section.name, hints[section.name], fields(hints[section.name])
+
+
+def default_of(option_field: Field[Any]) -> Any:
+    """The default of one option."""
+    return option_field.default_factory() if option_field.default_factory is not MISSING else option_field.default
+
+
+def user_file() -> Path:
+    """Where the person's own settings live."""
+    import platformdirs  # noqa: PLC0415 - costs start-up time that `--version` need not pay
+
+    return Path(platformdirs.user_config_dir("glm-lsp")) / "settings.toml"
+
+
+def load(
+    workspace: Path | None = None,
+    *,
+    environment: Mapping[str, str] = os.environ,
+    overrides: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Merges all sources into one Settings.
+
+    Args:
+        workspace: the workspace's root, whose `.glm-lsp.toml` is read too.
+        environment: where `GLM_LSP_ENGINE_URL` and its like come from.
+        overrides: dotted names (`engine.url`) to values, from the caller.
+
+    Raises:
+        SettingsError: a file that cannot be read or an option that does not fit, with its place and what would.
+    """
+    merged: dict[str, dict[str, Any]] = {}
+    _merge(merged, _read(user_file()), source=str(user_file()), workspace=False)
+    if workspace is not None:
+        _merge(merged, _read(workspace / WORKSPACE_FILE), source=WORKSPACE_FILE, workspace=True)
+    _merge(merged, _from_environment(environment), source="the environment", workspace=False)
+    for name, value in (overrides or {}).items():
+        section, _, key = name.partition(".")
+        _merge(merged, {section: {key: value}}, source=f"option {name}", workspace=False)
+    return Settings(**{name: cls(**merged.get(name, {})) for name, cls, _ in sections()})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}.", hint="Mend the file or move it away.") from error
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for section, cls, options in sections():
+        hints = get_type_hints(cls)
+        for opt in options:
+            name = f"GLM_LSP_{section}_{opt.name}".upper()
+            text = environment.get(name)
+            if text is None:
+                continue
+            if hints[opt.name] is str:
+                found.setdefault(section, {})[opt.name] = text
+                continue
+            try:
+                found.setdefault(section, {})[opt.name] = json.loads(text)
+            except json.JSONDecodeError as error:
+                hint = f"It takes a JSON value, such as {json.dumps(default_of(opt))}."
+                raise SettingsError(f"{name}={text!r} is not a JSON value.", hint=hint) from error
+    return found
+
+
+def _merge(merged: dict[str, dict[str, Any]], new: Mapping[str, Any], *, source: str, workspace: bool) -> None:
+    known = {name: (cls, {o.name: o for o in options}) for name, cls, options in sections()}
+    for section, values in new.items():
+        if section not in known:
+            raise SettingsError(f"{source}: there is no section [{section}].", hint=_nearest(section, known))
+        if not isinstance(values, dict):
+            raise SettingsError(f"{source}: [{section}] is a section, not a value.")
+        cls, options = known[section]
+        hints = get_type_hints(cls)
+        for key, value in values.items():
+            if key not in options:
+                raise SettingsError(f"{source}: there is no option {section}.{key}.", hint=_nearest(key, options))
+            if workspace and not options[key].metadata["workspace"]:
+                raise SettingsError(
+                    f"{source}: {section}.{key} may not be set by a workspace.",
+                    hint=f"Set it in {user_file()} or in the environment.",
+                )
+            merged.setdefault(section, {})[key] = _fit(value, hints[key], f"{source}: {section}.{key}")
+
+
+def _fit(value: Any, kind: Any, where: str) -> Any:
+    try:
+        fitted = msgspec.convert(value, kind, strict=True)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{where} is {value!r}: {str(error).lower()}.") from error
+    if isinstance(fitted, int | float) and not isinstance(fitted, bool) and fitted < 0 and "priority" not in where:
+        raise SettingsError(f"{where} is {value!r}: it cannot be negative.")
+    return fitted
+
+
+def _nearest(name: str, known: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
+
+
+def as_table() -> list[tuple[str, str, str, str]]:
+    """Rows of name, type, default and sentence for every option, for documentation and `--help`."""
+    rows = []
+    for section, cls, options in sections():
+        assert is_dataclass(cls)  # noqa: S101 - for the type checker
+        hints = get_type_hints(cls)
+        for opt in options:
+            kind = getattr(hints[opt.name], "__name__", str(hints[opt.name]))
+            rows.append((f"{section}.{opt.name}", kind, json.dumps(default_of(opt)), str(opt.metadata["doc"])))
+    return rows

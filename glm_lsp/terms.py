@@ -1,0 +1,376 @@
+"""The nouns that every floor shares, frozen.
+
+Never does anything: plain data from the standard library, no input, no output, no decisions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Thinking = Literal["on", "off", "auto"]
+"""Turn-level thinking: `auto` leaves it to the action."""
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+FinishReason = Literal["stop", "length", "tool_calls", "cancelled"]
+"""Why a reply ended; `length` is never an answer."""
+
+
+# --- what a person asks ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a person asks: an action, in their words, about these files.
+
+    Attributes:
+        action: the id of an action, such as `refactor`.
+        instruction: the person's own words; may be empty where the action needs none.
+        paths: workspace-relative POSIX paths of files the ask is about, in order.
+        thinking: the person's override of the action's default.
+    """
+
+    action: str
+    instruction: str
+    paths: tuple[str, ...] = ()
+    thinking: Thinking = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """A piece of code chosen for the model to read; `first_line` counts from 1."""
+
+    path: str
+    first_line: int
+    text: str
+    reason: str
+
+
+# --- what the model reads and streams back -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool call as the engine gave it; `arguments` is the JSON text of an object, unvalidated."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation; `thinking` and `tool_calls` belong to the assistant, `call_id` to a tool."""
+
+    role: Role
+    text: str = ""
+    thinking: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    call_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool as the model sees it; `parameters` is a JSON schema of an object with a type for every property."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is drawn; None leaves a field to the server."""
+
+    temperature: float
+    top_p: float | None
+    max_new_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What one engine request reads.
+
+    Attributes:
+        messages: the whole conversation so far, oldest first.
+        tools: the tools on offer; empty for a plain question.
+        thinking: whether the model thinks before it speaks.
+        sampling: temperature, nucleus and the cap on new tokens.
+        priority: lower is served first, where the engine can.
+    """
+
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...]
+    thinking: bool
+    sampling: Sampling
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one request or a whole turn; `cached` and `thought` are None where the engine does not say."""
+
+    read: int = 0
+    written: int = 0
+    cached: int | None = None
+    thought: int | None = None
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.read + other.read,
+            self.written + other.written,
+            _sum(self.cached, other.cached),
+            _sum(self.thought, other.thought),
+        )
+
+
+def _sum(a: int | None, b: int | None) -> int | None:
+    return b if a is None else a if b is None else a + b
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """A piece of a tool call: id and name come with its first piece, then fragments of the arguments' JSON text."""
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What one chunk of the stream adds; the last one carries `finish`, and usage comes once."""
+
+    thinking: str = ""
+    text: str = ""
+    tool_calls: tuple[ToolCallDelta, ...] = ()
+    usage: Usage | None = None
+    finish: FinishReason | None = None
+
+
+# --- what the model wrote ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Characters `start` (inclusive) to `end` (exclusive) of a decoded text."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One replacement in one file: `span` of the text it was placed in becomes `new`, terminators included."""
+
+    path: str
+    span: Span
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """One file before and after, as bytes; `before` is None for a new file, `after` for a deleted one.
+
+    `mode` is the permission bits the result gets; None keeps the file's own, or the default for a new one.
+    """
+
+    path: str
+    before: bytes | None
+    after: bytes | None
+    mode: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hunk:
+    """One reviewable piece of a change, in lines without terminators; line numbers count from 1.
+
+    `before` and `after` are up to three lines of context around it.
+    """
+
+    path: str
+    old_line: int
+    new_line: int
+    removed: tuple[str, ...]
+    added: tuple[str, ...]
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """Something wrong with a proposed file, in words the model can act on; `line` counts from 1, 0 for the whole file.
+
+    `kind` is `syntax`, `lost-symbol`, `indentation` or the name of an action's own check.
+    """
+
+    path: str
+    line: int
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A set of changes to be accepted or not, whole, with what remains to be said against them."""
+
+    id: str
+    summary: str
+    changes: tuple[FileChange, ...]
+    hunks: tuple[Hunk, ...]
+    objections: tuple[Objection, ...] = ()
+    unchecked: tuple[str, ...] = ()
+    """Paths in languages we have no grammar for: applied without a syntax check."""
+
+
+# --- what happens in a turn --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A turn begins; `model` is the engine's name for it."""
+
+    action: str
+    instruction: str
+    model: str
+    thinking: bool
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingAdded:
+    """The model thinks; `text` is what came since the last event."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingEnded:
+    """The model stopped thinking; `tokens` is None where the engine has not said."""
+
+    seconds: float
+    tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TextAdded:
+    """The model speaks; `text` is what came since the last event."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCalled:
+    """The model called a tool and its arguments are complete; `title` is verb and object, `Read src/cart.py 1–80`."""
+
+    call: str
+    tool: str
+    title: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolReturned:
+    """The tool's result; `outcome` is a few words, `result` what the model reads."""
+
+    call: str
+    ok: bool
+    outcome: str
+    result: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class HunkOpened:
+    """The place of an edit is known, while the model still writes it; `line` counts from 1."""
+
+    call: str
+    path: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class HunkGrew:
+    """Whole lines of an opened hunk, as they complete."""
+
+    call: str
+    removed: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HunkClosed:
+    """An opened hunk is final: it is in the draft (`ok`) or was refused."""
+
+    call: str
+    ok: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """The turn's changes, whole and checked."""
+
+    proposal: Proposal
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What one engine request cost."""
+
+    usage: Usage
+    seconds: float
+    first_token: float
+    """Seconds from the request to its first token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something a person should know that does not end the turn."""
+
+    code: str
+    message: str
+
+
+EndReason = Literal["done", "nothing", "limit", "cancelled", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A turn ends, exactly once; `error` and `hint` say why where it did not end well."""
+
+    reason: EndReason
+    usage: Usage
+    seconds: float
+    code: str = ""
+    error: str = ""
+    hint: str = ""
+
+
+Happening = (
+    Started
+    | ThinkingAdded
+    | ThinkingEnded
+    | TextAdded
+    | ToolCalled
+    | ToolReturned
+    | HunkOpened
+    | HunkGrew
+    | HunkClosed
+    | Proposed
+    | Used
+    | Warned
+    | Ended
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One happening of one turn; `seq` counts from 1 without gaps, `at` is seconds since the turn's start."""
+
+    turn: str
+    seq: int
+    at: float
+    what: Happening

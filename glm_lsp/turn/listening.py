@@ -1,0 +1,155 @@
+"""What one engine request brings, as it comes: thinking, words, and tool calls whose edits are shown while they grow.
+
+Never carries out a call: that is for a reply which has ended well.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from glm_lsp import prompt, tools
+from glm_lsp.edits.grow import GrowingHunk
+from glm_lsp.edits.parse import ArgumentStream, validate
+from glm_lsp.terms import (
+    FinishReason,
+    HunkClosed,
+    HunkOpened,
+    Message,
+    TextAdded,
+    ThinkingAdded,
+    ThinkingEnded,
+    ToolCall,
+    Usage,
+    Used,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator
+
+    from glm_lsp.edits.draft import Draft
+    from glm_lsp.engine.engine import Engine
+    from glm_lsp.terms import Happening, Prompt, ToolCallDelta, ToolSpec
+
+
+@dataclass(slots=True)
+class Call:
+    """One tool call; its arguments are known when the reply has ended.
+
+    Attributes:
+        shown: whether the place of its edit was shown already.
+    """
+
+    id: str
+    name: str
+    growing: GrowingHunk | None = None
+    shown: bool = False
+    _arguments: ArgumentStream = field(default_factory=ArgumentStream)
+    _fragments: list[str] = field(default_factory=list)
+
+    @property
+    def raw(self) -> str:
+        """The arguments' JSON text, as it came."""
+        return "".join(self._fragments)
+
+    def push(self, fragment: str) -> Iterator[Happening]:
+        """Takes the next piece of the arguments; yields what there is to see."""
+        self._fragments.append(fragment)
+        for piece in self._arguments.push(fragment):
+            if self.growing is not None:
+                for what in self.growing.feed(piece):
+                    self.shown = self.shown or isinstance(what, HunkOpened)
+                    yield what
+
+    def arguments(self, spec: ToolSpec) -> dict[str, Any]:
+        """The whole arguments, checked against the tool's schema.
+
+        Raises:
+            BadArguments: they are cut off, or do not fit.
+        """
+        return {
+            name: prompt.unshield(value) if isinstance(value, str) else value
+            for name, value in validate(self._arguments.finish(), spec).items()
+        }
+
+
+@dataclass(slots=True)
+class Listening:
+    """One reply, while it comes and after.
+
+    Attributes:
+        calls: the tool calls by their index, in order.
+        finish: why the reply ended; None where it did not.
+        usage: what it cost, as far as the engine says.
+    """
+
+    draft: Draft
+    calls: dict[int, Call] = field(default_factory=dict)
+    finish: FinishReason | None = None
+    usage: Usage = field(default_factory=Usage)
+    _thinking: list[str] = field(default_factory=list)
+    _text: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """The words said so far."""
+        return "".join(self._text)
+
+    def message(self) -> Message:
+        """The reply as the conversation keeps it."""
+        calls = tuple(ToolCall(call.id, call.name, call.raw) for call in self.calls.values())
+        return Message("assistant", self.text, "".join(self._thinking), calls)
+
+    async def listen(self, engine: Engine, request: Prompt) -> AsyncGenerator[Happening, None]:
+        """Sends the request and yields what happens; when it breaks off, what was shown growing is taken back.
+
+        Raises:
+            EngineError: as the engine says.
+        """
+        sent = time.monotonic()
+        first = thinking_since = 0.0
+        try:
+            async with aclosing(engine.stream(request)) as deltas:
+                async for delta in deltas:
+                    first = first or time.monotonic()
+                    if delta.thinking:
+                        thinking_since = thinking_since or time.monotonic()
+                        self._thinking.append(delta.thinking)
+                        yield ThinkingAdded(delta.thinking)
+                    if thinking_since and (delta.text or delta.tool_calls or delta.finish):
+                        thought = delta.usage.thought if delta.usage else None
+                        yield ThinkingEnded(time.monotonic() - thinking_since, thought)
+                        thinking_since = 0.0
+                    if delta.text:
+                        self._text.append(delta.text)
+                        yield TextAdded(delta.text)
+                    for piece in delta.tool_calls:
+                        for what in self._add(piece):
+                            yield what
+                    self.usage = delta.usage or self.usage
+                    self.finish = delta.finish or self.finish
+        except GeneratorExit:
+            raise  # nobody listens any more
+        except BaseException:
+            for what in self.drop_calls("the reply broke off"):
+                yield what
+            raise
+        yield Used(self.usage, time.monotonic() - sent, (first or time.monotonic()) - sent)
+
+    def drop_calls(self, reason: str) -> Iterator[Happening]:
+        """Forgets the tool calls of a reply that did not end well: not even its first ones are carried out."""
+        for call in self.calls.values():
+            if call.shown:
+                yield HunkClosed(call.id, ok=False, reason=reason)
+        self.calls.clear()
+
+    def _add(self, piece: ToolCallDelta) -> Iterator[Happening]:
+        call = self.calls.get(piece.index)
+        if call is None:
+            call = self.calls[piece.index] = Call(piece.id or f"call-{piece.index}", piece.name)
+            tool = tools.find(piece.name)
+            if tool is not None and tool.edits:
+                call.growing = GrowingHunk(call.id, call.name, self.draft.known_text, self.draft.symbol_line)
+        yield from call.push(piece.arguments)

@@ -1,0 +1,114 @@
+"""The front desk: one open workspace, its turns, and the changes that a person accepts or takes back.
+
+Never draws and never speaks a protocol: the command line and the server are its clients alike.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from glm_lsp import actions
+from glm_lsp.conversations import Conversation
+from glm_lsp.edits.apply import apply
+from glm_lsp.edits.draft import Draft
+from glm_lsp.edits.journal import Journal
+from glm_lsp.edits.paths import Jail
+from glm_lsp.errors import CheckFailed, UsageError
+from glm_lsp.index.walk import Listing, find_root, walk
+from glm_lsp.turn import Turn
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from glm_lsp.edits.journal import Run
+    from glm_lsp.engine.engine import Engine
+    from glm_lsp.settings import Settings
+    from glm_lsp.terms import Ask, Proposal
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """One open workspace.
+
+    Attributes:
+        root: its real path.
+        settings: as loaded for this workspace.
+        listing: its files, at the time it was opened.
+        journal: what was applied here, and can be undone.
+    """
+
+    root: Path
+    settings: Settings
+    listing: Listing
+    journal: Journal
+
+    @classmethod
+    def open(cls, folder: Path, settings: Settings) -> Workspace:
+        """Opens the workspace around `folder`; a run that was killed while it wrote is finished or undone first.
+
+        Raises:
+            UsageError: there is no such folder.
+            StateError: the state folder cannot be used.
+        """
+        if not folder.is_dir():
+            raise UsageError(f"{folder} is not a folder.", hint="Name a folder that exists.")
+        root = find_root(folder)
+        journal = Journal.open(root)
+        journal.recover()
+        return cls(root, settings, walk(root), journal)
+
+    def draft(self) -> Draft:
+        """A shadow copy to work in; nothing in it touches the disk."""
+        return Draft(self._jail(), self.settings.edits)
+
+    def turn(self, ask: Ask, engine: Engine, *, conversation: Conversation | None = None, draft: Draft) -> Turn:
+        """A turn for this Ask, ready to run; the engine must be connected.
+
+        Raises:
+            UsageError: no such action, or one that needs words and has none.
+        """
+        action = actions.find(ask.action)
+        if action.needs_instruction and not ask.instruction.strip():
+            raise UsageError(f"{action.id} needs an instruction.", hint="Say in quotes what should change.")
+        return Turn(
+            id=uuid.uuid4().hex[:8],
+            ask=ask,
+            action=action,
+            conversation=conversation if conversation is not None else Conversation(),
+            draft=draft,
+            listing=self.listing,
+            engine=engine,
+            settings=self.settings,
+        )
+
+    def accept(self, proposal: Proposal, *, label: str) -> str:
+        """Writes a proposal to the disk, all of it or nothing, and returns the run's id for `undo`.
+
+        Raises:
+            CheckFailed: problems remain that the model did not mend.
+            Conflict: a file changed since the model read it; nothing was written.
+            StateError: the disk or the journal is in the way; nothing was written.
+        """
+        if proposal.objections:
+            first = proposal.objections[0]
+            raise CheckFailed(
+                f"{len(proposal.objections)} problems remain, the first in {first.path}: {first.message}",
+                hint="Nothing was written. Ask again, or in smaller steps.",
+            )
+        return apply(self.root, proposal.changes, journal=self.journal, jail=self._jail(), label=label)
+
+    def undo(self, run_id: str | None = None) -> Run:
+        """Takes a run back, the last one by default.
+
+        Raises:
+            Conflict: files changed since; nothing was touched.
+            StateError: there is no such run.
+        """
+        return self.journal.undo(run_id)
+
+    def _jail(self) -> Jail:
+        edits = self.settings.edits
+        ignored = (lambda _path: False) if edits.allow_ignored else self.listing.ignored
+        return Jail(self.root, protected=tuple(edits.protected), ignored=ignored)
