@@ -10,25 +10,30 @@ tokens a second and stream or as fast as it is read. The address says how many t
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
+import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 NAME = "streaming"
-DOC = "tokens/s and CPU per token through the engine client, beside a bare aiohttp client on the same stream"
+DOC = "tokens/s and CPU per token through `refactor --output ndjson`, beside a bare HTTP client on the same stream"
 
 PACE = 100  # tokens a second and stream, as a large model on its own GPUs gives
 LENGTHS = {"unpaced": (20_000, 220_000), "paced": (50, 850)}  # tokens of a run, all streams together if unpaced
-ROUNDS = {"unpaced": 5, "paced": 1}
-CONSUMERS = ("client", "bare")
+ROUNDS = {"unpaced": 5, "paced": 3}
+CONSUMERS = ("refactor", "client", "bare")
 
 
 def run() -> dict[str, Any]:
@@ -65,7 +70,25 @@ def table(result: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def command(name: str, url: str, streams: int) -> list[str]:
     """The command that reads `streams` replies at once from `url` and ends; another consumer is another branch here."""
+    if name == "refactor":
+        files = [f"{number}.py" for number in range(streams)]
+        batch = ["--each", "file", "--jobs", str(streams), "--output", "ndjson", "--root", str(workspace(files))]
+        return [str(Path(sys.executable).with_name("glm-lsp")), "refactor", "Hello", *files, "--engine", url, *batch]
     return [sys.executable, __file__, "read", name, url, str(streams)]
+
+
+@functools.cache
+def _folder() -> Path:
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    return folder
+
+
+def workspace(files: Sequence[str]) -> Path:
+    """A workspace with small files of these names, one for each stream, outside any repository."""
+    for name in files:
+        (_folder() / name).write_text("x = 1\n")
+    return _folder()
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Never rewrites what was already sent, and never lets text from a file pass for o
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from glm_lsp.terms import Excerpt, Message, Prompt, Sampling
@@ -108,9 +109,10 @@ def compose(
     return Prompt(messages, conversation.tools, thinking, capped, priority)
 
 
-def question(text: str, profile: Profile, preset: Preset) -> Prompt:
-    """A request of one message, without tools or thinking."""
-    return Prompt((Message("user", shield(text)),), (), thinking=False, sampling=profile.sampling[preset])
+def question(messages: Iterable[Message], profile: Profile, preset: Preset) -> Prompt:
+    """A request that stands alone, without tools or thinking."""
+    shielded = tuple(replace(message, text=shield(message.text)) for message in messages)
+    return Prompt(shielded, (), thinking=False, sampling=profile.sampling[preset])
 
 
 def budget(profile: Profile) -> int:

@@ -358,7 +358,6 @@ def test_a_kill_while_a_killed_run_is_taken_back_is_no_worse(tmp_path: Path) -> 
     out = child(
         tmp_path,
         """
-        import errno
         def count_apply(number):
             root, journal = fresh(number)
             left = arm(10_000, kill)
@@ -443,9 +442,6 @@ def test_an_error_at_any_step_changes_nothing_and_is_said_in_words(tmp_path: Pat
                 refused += 1
                 assert tree(root) == old, (number, tree(root))
                 assert error.message
-            except OSError as error:
-                assert "lock" in str(error.filename or "") or number < 3, (number, error)
-                assert tree(root) == old
             disarm()
             if not fired:
                 break
@@ -545,7 +541,6 @@ def test_a_folder_swapped_for_a_link_between_check_and_write_leads_nowhere(tmp_p
                     real["rename"](root / "src", root / "moved")
                     os.symlink("../outside", root / "src")
             arm(number, swap)
-            left_at_zero = []
             try:
                 apply(root, changes(OLD, {"a.py": b"a = 2", "src/b.py": b"stolen"}), journal=journal, jail=Jail(root), label="x")
             except GlmError:
@@ -556,7 +551,7 @@ def test_a_folder_swapped_for_a_link_between_check_and_write_leads_nowhere(tmp_p
                 break
             number += 1
         print(number, caught)
-        """.replace("left[0] == 0", "left[0] == 0"),
+        """,
     )
     steps, caught = map(int, out.split())
     assert steps > 20

@@ -200,6 +200,13 @@ def test_sound_text_has_no_faults_and_broken_text_has_some_with_their_line(path:
     assert all(1 <= fault.line <= BROKEN[path].count("\n") + 1 and fault.message for fault in broken.faults())
 
 
+def test_an_error_that_no_node_shows_is_a_fault_all_the_same() -> None:
+    text = "class A:\n    0property\n    x = 1\n"
+    tree = parse("a.py", text)
+    assert tree is not None
+    assert tree.faults()
+
+
 def test_every_row_of_the_table_is_covered_by_these_cases() -> None:
     assert {language_of(path) for path in CASES} == set(LANGUAGES)
 

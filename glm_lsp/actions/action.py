@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from glm_lsp.edits.text import Text
     from glm_lsp.engine.profiles import Preset
-    from glm_lsp.terms import Edit
+    from glm_lsp.terms import Edit, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +23,13 @@ class Question:
     Attributes:
         title: what a person sees: `Described total`.
         line: where the edit will stand, from 1.
-        text: what the model reads.
+        messages: what the model reads: the question, perhaps behind answered ones that show what is wanted.
         answer: turns its reply into an edit of the text the question was made from, or None where it is of no use.
     """
 
     title: str
     line: int
-    text: str
+    messages: tuple[Message, ...]
     answer: Callable[[str], Edit | None]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from glm_lsp import languages
 from glm_lsp.actions.action import Action, Question
-from glm_lsp.terms import Edit, Span
+from glm_lsp.terms import Edit, Message, Span
 
 if TYPE_CHECKING:
     from glm_lsp.edits.text import Text
@@ -37,8 +37,32 @@ _DOCUMENTED_KINDS = {"function", "method"}
 _MOST_SOURCE = 2_500
 """Characters of one definition that a small model is shown: about 800 tokens."""
 
-_LONGEST = 160
-"""Characters of a sentence that still reads as one."""
+_LONGEST = 110
+"""Characters of a sentence that still fits a line."""
+
+_REQUEST = "Write a one-line docstring for this function."
+_EXAMPLES = (
+    ("def greet(name):\n    return f'Hello, {name}!'", "Returns a greeting for the given name."),
+    (
+        "def largest(numbers):\n    best = numbers[0]\n    for n in numbers:\n        if n > best:\n"
+        "            best = n\n    return best",
+        "Finds the largest number in a list.",
+    ),
+    (
+        "def save(self, path):\n    with open(path, 'w') as file:\n        json.dump(self.settings, file)",
+        "Writes the settings to a file as JSON.",
+    ),
+    ("def is_adult(age):\n    return age >= 18", "Checks whether a person is at least 18 years old."),
+)
+# A model of a hundred million parameters copies a form it has seen; asked without examples it wanders.
+_SHOWN = tuple(
+    message
+    for source, answer in _EXAMPLES
+    for message in (
+        Message("user", f"{_REQUEST}\n\n```python\n{source}\n```"),
+        Message("assistant", answer),
+    )
+)
 
 
 def questions(path: str, text: Text) -> tuple[Question, ...]:
@@ -57,8 +81,10 @@ def questions(path: str, text: Text) -> tuple[Question, ...]:
             Question(
                 title=f"Described {symbol.qualified}",
                 line=text.line_of(offset),
-                text=f"Explain in one sentence what this {parsed.language.name} function does.\n\n"
-                f"```{parsed.language.name.lower()}\n{source}\n```",
+                messages=(
+                    *_SHOWN,
+                    Message("user", f"{_REQUEST}\n\n```{parsed.language.name.lower()}\n{source}\n```"),
+                ),
                 answer=partial(_answer, path, offset, form, symbol.name),
             )
         )
@@ -79,11 +105,13 @@ def sentence(reply: str, name: str) -> str | None:
         first,
         flags=re.IGNORECASE,
     )
+    whole = first.endswith(".")  # else it was cut off, or is no statement
     first = first.removesuffix(".").strip()
     usable = (
-        len(first.split()) >= 3
+        whole
+        and len(first.split()) >= 3
         and len(first) <= _LONGEST
-        and re.match(r"[A-Za-z]+s\b", first)  # it begins with what the function does: "Calculates"
+        and re.match(r"(?!(?:is|this|has|was)\b)[A-Za-z]+s\b", first, re.IGNORECASE)  # "Calculates", what it does
         and not re.search(r"```|\"\"\"|\*/|</|[\\\x00-\x1f]|https?:", first)
     )
     return f"{first[0].upper()}{first[1:]}." if usable else None

@@ -48,7 +48,10 @@ def apply(root: Path, changes: Sequence[FileChange], *, journal: Journal, jail: 
     wanted = _wanted(changes, jail)
     with journal.locked():
         journal.settle()
-        entries = _entries(wanted, jail)
+        try:
+            entries = _entries(wanted, jail)
+        except OSError as error:
+            raise disk.in_words(error, "nothing was written") from error
         name = journal.begin(label, entries, [item.before for item in wanted])
         try:
             _write(wanted, entries, jail, journal, name)

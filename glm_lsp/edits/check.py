@@ -18,6 +18,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
+from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -130,7 +131,7 @@ def _lost(path: str, before: Parsed | None, after: Parsed, steps: Sequence[Step]
     if before is None:
         return []
     placed, named = _follow(before, steps)
-    here = {symbol.name_span.start for symbol in after.symbols()}
+    here = after.name_starts()
     lost = [(symbol, at) for symbol, at in placed if at not in here]
     if named:
         # Where they stand now is not known, so it is enough that as many definitions of that name are left.
@@ -155,28 +156,29 @@ def _lost(path: str, before: Parsed | None, after: Parsed, steps: Sequence[Step]
 
 def _follow(before: Parsed, steps: Sequence[Step]) -> tuple[list[tuple[Symbol, int]], list[Symbol]]:
     """The definitions that have to be there after the steps: those with a known place, and those by name alone."""
-    placed = [(symbol, symbol.name_span.start) for symbol in before.symbols()]
-    indents = {at: at - before.line_start(at) for _, at in placed}  # from where the line of a name begins to the name
+    placed = sorted(((s, s.name_span.start) for s in before.symbols()), key=lambda pair: pair[1])
     named: list[Symbol] = []
     for step in steps:
         start, end = step.span.start, step.span.end
         shift = len(step.new) - (end - start)
-        new_lines: set[str] | None = None
-        moved: list[tuple[Symbol, int]] = []
-        for symbol, at in placed:
-            name = symbol.name_span
-            if at + name.end - name.start <= start:
-                moved.append((symbol, at))
-            elif at - indents[name.start] >= end:
-                moved.append((symbol, at + shift))
-            elif step.may_go is None:
-                new_lines = new_lines if new_lines is not None else {x.strip() for x in _LINE_END.split(step.new)}
-                if before.line(before.line_of(name.start)).strip() in new_lines:
+        first = bisect_right(placed, start, key=lambda pair: pair[1] + pair[0].name_span.end - pair[0].name_span.start)
+        behind = first
+        while behind < len(placed) and placed[behind][1] - _head(before, placed[behind][0]) < end:
+            behind += 1
+        new_lines = {line.strip() for line in _LINE_END.split(step.new)} if behind > first else set()
+        for symbol, _ in placed[first:behind]:
+            if step.may_go is None:
+                if before.line(before.line_of(symbol.name_span.start)).strip() in new_lines:
                     named.append(symbol)
             elif symbol.qualified != step.may_go:
                 named.append(symbol)
-        placed = moved
+        placed[first:] = [(symbol, at + shift) for symbol, at in placed[behind:]]
     return placed, named
+
+
+def _head(before: Parsed, symbol: Symbol) -> int:
+    """How far a name stands behind the start of its line, or of its definition where that begins on the same line."""
+    return symbol.name_span.start - max(before.line_start(symbol.name_span.start), symbol.span.start)
 
 
 def _indentation(path: str, before: Parsed | None, after: Parsed) -> list[Objection]:

@@ -120,13 +120,19 @@ class Journal:
 
         Raises StateError where another one does not end.
         """
+        lock = filelock.FileLock(self.folder / "lock", mode=0o600)
         try:
-            with filelock.FileLock(self.folder / "lock", timeout=LOCK_SECONDS, mode=0o600):
-                yield
+            lock.acquire(timeout=LOCK_SECONDS)
         except filelock.Timeout as error:
             raise StateError(
                 "Another glm-lsp is writing in this workspace.", hint="Wait for it to end, or end it."
             ) from error
+        except OSError as error:
+            raise disk.in_words(error, f"the journal in {self.folder} cannot be locked") from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def runs(self) -> tuple[Run, ...]:
         """All runs, the oldest first."""
@@ -150,19 +156,20 @@ class Journal:
         with self.locked():
             self.settle()
             name, record = self._applied(run_id)
-            odd = [e.path for e in record.entries if not self._is(e, e.after, e.after_mode)]
-            if odd:
-                raise disk.changed(odd)
-            self._mark(name, "undoing")
             try:
-                self._stage(name, record)
-            except (OSError, GlmError) as error:
-                self._drop_staged(name, record)
-                (self.folder / name / "undoing").unlink()
-                if isinstance(error, OSError):
-                    raise disk.in_words(error, f"{name} was not taken back, nothing was written") from error
-                raise
-            left = self.take_back(name, record, staged=True)
+                odd = [e.path for e in record.entries if not self._is(e, e.after, e.after_mode)]
+                if odd:
+                    raise disk.changed(odd)
+                self._mark(name, "undoing")
+                try:
+                    self._stage(name, record)
+                except (OSError, GlmError):
+                    self._drop_staged(name, record)
+                    (self.folder / name / "undoing").unlink()
+                    raise
+                left = self.take_back(name, record, staged=True)
+            except OSError as error:
+                raise disk.in_words(error, f"{name} could not be taken back") from error
             return self._run(name, record, left=left)
 
     # --- for `apply`, which holds the lock -----------------------------------------------------------------------

@@ -185,8 +185,10 @@ class ForcedEngine:
 
     async def _pass_on(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
+        chat = None
         if request.method == "POST" and request.path == "/v1/chat/completions":
             chat = json.loads(body)
+        if chat is not None and not self._is_probe(chat):
             self.requests.append(chat)
             if not self._script:
                 self.refused += 1
@@ -209,6 +211,11 @@ class ForcedEngine:
                 await reply.write(chunk)
             await reply.write_eof()
             return reply
+
+    @staticmethod
+    def _is_probe(chat: dict[str, Any]) -> bool:
+        """Whether a client only asks what the server can do; such a request of one token is answered freely."""
+        return 1 in {chat.get("max_tokens"), chat.get("max_completion_tokens")}
 
     async def _tokens(self, text: str) -> list[int]:
         """Encodes a reply with the checkpoint's tokenizer, which knows `</think>` and the rest as single tokens."""
