@@ -1,13 +1,12 @@
 #!/bin/sh
 # What `make try` runs: a real model documents a sample project, and its tests still pass.
 set -eu
-glm="$PWD/.venv/bin/glm-lsp"
-python="$PWD/.venv/bin/python"
+PATH="$PWD/.venv/bin:$PATH"
 work="$PWD/.cache/try/shop"
 
-"$glm" engine start
+glm-lsp engine start
 # Whatever happens below, the engine does not stay behind.
-trap '"$glm" engine stop' EXIT
+trap 'glm-lsp engine stop' EXIT
 
 rm -rf "$work"
 mkdir -p "$(dirname "$work")"
@@ -18,5 +17,5 @@ git -c user.name=try -c user.email=try@localhost add .
 git -c user.name=try -c user.email=try@localhost commit -q -m "A sample project"
 
 printf '\n$ glm-lsp refactor "document what has no docstring" shop --action document --apply --verify "pytest -q"\n\n'
-"$glm" refactor "document what has no docstring" shop --action document --apply --verify "$python -m pytest -q"
+glm-lsp refactor "document what has no docstring" shop --action document --apply --verify "pytest -q"
 printf '\nThe sample project is in .cache/try/shop; take the run back there with: glm-lsp undo\n'

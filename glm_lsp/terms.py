@@ -141,11 +141,15 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """What one chunk of the stream adds; the last one carries `finish`, and usage comes once."""
+    """What one chunk of the stream adds; the last one carries `finish`, and usage comes once.
+
+    `written` counts the new tokens of the reply up to here, where the engine tells while it writes; else it is 0.
+    """
 
     thinking: str = ""
     text: str = ""
     tool_calls: tuple[ToolCallDelta, ...] = ()
+    written: int = 0
     usage: Usage | None = None
     finish: FinishReason | None = None
 

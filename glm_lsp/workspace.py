@@ -111,4 +111,4 @@ class Workspace:
     def _jail(self) -> Jail:
         edits = self.settings.edits
         ignored = (lambda _path: False) if edits.allow_ignored else self.listing.ignored
-        return Jail(self.root, protected=tuple(edits.protected), ignored=ignored)
+        return Jail(self.root, protected=tuple(edits.protected), ignored=ignored, secrets=edits.allow_secrets)

@@ -634,7 +634,7 @@ async def test_a_whole_conversation_is_spelled_for_vllm() -> None:
             {"role": "tool", "content": "", "tool_call_id": "b"},
         ],
         "stream": True,
-        "stream_options": {"include_usage": True},
+        "stream_options": {"include_usage": True, "continuous_usage_stats": True},
         "temperature": 0.0,
         "max_completion_tokens": 32768,
         "tools": [

@@ -64,6 +64,7 @@ def test_thinking_a_tool_call_a_repair_and_an_apply(person: Person, glm_engine: 
     opened = next(i for i, e in enumerate(events) if e["event"] == "hunk-opened")
     called = [i for i, e in enumerate(events) if e["event"] == "tool-called"][1]
     assert opened < called, "the hunk grows while vLLM still streams the call"
+    assert of("thinking-ended")[0]["tokens"] > 3, "told while the reply still comes"
     assert of("ended")[0]["usage"]["cached"] > 0
     assert of("ended")[0]["usage"]["thought"] > 0
 

@@ -323,7 +323,7 @@ class _File:
         base = self.base if self.steps else self.base or parse(self.path, self.before.content)
         tree = self.tree if self.steps else base
         if tree is not None:
-            tree.symbols()  # known before the edit, those after it follow without looking at the whole file again
+            tree.name_starts()  # known before the edit, those after it follow without looking at the whole file again
             tree = tree.edited(edit.span, edit.new)
         return replace(self, base=base, current=text, tree=tree, steps=(*self.steps, Step(edit.span, edit.new, may_go)))
 

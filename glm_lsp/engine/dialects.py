@@ -45,6 +45,7 @@ class Dialect:
         template_arguments: whether it hands `chat_template_kwargs` to the model's chat template.
         priority: whether it takes a `priority`; it may still ignore it.
         usage_option: whether usage must be asked for with `stream_options`.
+        running_usage: whether it can tell the new tokens so far with every chunk.
         shortens: whether it cuts the cap on new tokens to what the context has left by itself.
     """
 
@@ -55,6 +56,7 @@ class Dialect:
     template_arguments: bool = False
     priority: bool = False
     usage_option: bool = True
+    running_usage: bool = False
     shortens: bool = False
 
 
@@ -65,6 +67,7 @@ VLLM = Dialect(
     max_tokens_field="max_completion_tokens",
     template_arguments=True,
     priority=True,
+    running_usage=True,
     shortens=True,
 )
 
@@ -105,6 +108,8 @@ def body(
     fields: dict[str, Any] = {"model": model, "messages": messages, "stream": True}
     if dialect.usage_option:
         fields["stream_options"] = {"include_usage": True}
+        if dialect.running_usage:
+            fields["stream_options"]["continuous_usage_stats"] = True
     fields["temperature"] = prompt.sampling.temperature
     if prompt.sampling.top_p is not None:
         fields["top_p"] = prompt.sampling.top_p

@@ -167,6 +167,7 @@ class Reply:
                 self._usage = chunk.usage.plain()
             if not chunk.choices:
                 continue
+            out.written = self._usage.written if self._usage is not None else 0
             choice = chunk.choices[0]
             delta = choice.delta
             if delta is not None:
@@ -317,9 +318,11 @@ _CHUNK = msgspec.json.Decoder(_Chunk)
 class _Joiner:
     """Joins neighbouring pieces of one kind into one Delta each."""
 
-    __slots__ = ("_index", "_kind", "_out", "_pieces")
+    __slots__ = ("_index", "_kind", "_out", "_pieces", "_written", "written")
 
     def __init__(self) -> None:
+        self.written = 0
+        self._written = 0
         self._out: list[Delta] = []
         self._pieces: list[str] = []
         self._kind = ""
@@ -330,6 +333,7 @@ class _Joiner:
             self._flush()
             self._kind = kind
             self._index = index
+        self._written = self.written
         self._pieces.append(piece)
 
     def add_call(self, piece: ToolCallDelta) -> None:
@@ -349,11 +353,12 @@ class _Joiner:
         joined = "".join(self._pieces)
         self._pieces = []
         if self._kind == "thinking":
-            self._out.append(Delta(thinking=joined))
+            self._out.append(Delta(thinking=joined, written=self._written))
         elif self._kind == "text":
-            self._out.append(Delta(text=joined))
+            self._out.append(Delta(text=joined, written=self._written))
         else:
-            self._out.append(Delta(tool_calls=(ToolCallDelta(self._index, arguments=joined),)))
+            call = ToolCallDelta(self._index, arguments=joined)
+            self._out.append(Delta(tool_calls=(call,), written=self._written))
 
 
 class _CallNumbers:

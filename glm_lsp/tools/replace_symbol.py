@@ -25,8 +25,8 @@ def _run(context: ToolContext, arguments: dict[str, Any]) -> Outcome:
 TOOL = Tool(
     spec=ToolSpec(
         "replace_symbol",
-        "Replaces a whole function, method or class of a file that you have read, with its decorators. Use it where "
-        "most of the definition changes.",
+        "Replaces a whole function, method or class of a file that you have read. Its decorators or attributes are part "
+        "of it: repeat them in new_source. Use it where most of the definition changes.",
         schema(
             ("file_path", "symbol", "new_source"),
             file_path=parameter("string", "Path relative to the workspace's root."),

@@ -110,17 +110,18 @@ class Listening:
         """
         sent = time.monotonic()
         first = thinking_since = 0.0
+        thought = 0
         try:
             async with aclosing(engine.stream(request)) as deltas:
                 async for delta in deltas:
                     first = first or time.monotonic()
                     if delta.thinking:
                         thinking_since = thinking_since or time.monotonic()
+                        thought = delta.written
                         self._thinking.append(delta.thinking)
                         yield ThinkingAdded(delta.thinking)
                     if thinking_since and (delta.text or delta.tool_calls or delta.finish):
-                        thought = delta.usage.thought if delta.usage else None
-                        yield ThinkingEnded(time.monotonic() - thinking_since, thought)
+                        yield ThinkingEnded(time.monotonic() - thinking_since, thought or None)
                         thinking_since = 0.0
                     if delta.text:
                         self._text.append(delta.text)

@@ -54,7 +54,9 @@ async def _ask(
     yield ToolCalled(call, action.id, question.title, {})
     began = time.monotonic()
     reply = Listening(draft)
-    async with aclosing(reply.listen(engine, prompt.question(question.messages, engine.profile, action.preset))) as heard:
+    async with aclosing(
+        reply.listen(engine, prompt.question(question.messages, engine.profile, action.preset))
+    ) as heard:
         async for what in heard:
             if isinstance(what, Used):
                 yield what

@@ -1,4 +1,4 @@
-from shop.tax import add_tax, is_tax_free, rate_for, tax_on
+from shop.tax import add_tax, highest_rate, rate_for, tax_on
 
 
 def test_rate_for_takes_any_case() -> None:
@@ -13,6 +13,5 @@ def test_add_tax_gives_the_gross_amount() -> None:
     assert add_tax(1000, "FR") == 1200
 
 
-def test_countries_without_a_rate_are_tax_free() -> None:
-    assert is_tax_free("AQ")
-    assert not is_tax_free("JP")
+def test_the_highest_rate_is_that_of_france() -> None:
+    assert highest_rate() == rate_for("FR")
