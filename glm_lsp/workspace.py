@@ -37,16 +37,18 @@ class Workspace:
         settings: as loaded for this workspace.
         listing: its files, at the time it was opened.
         journal: what was applied here, and can be undone.
+        recovered: runs that were killed while they wrote, and have been taken back now.
     """
 
     root: Path
     settings: Settings
     listing: Listing
     journal: Journal
+    recovered: tuple[Run, ...] = ()
 
     @classmethod
     def open(cls, folder: Path, settings: Settings) -> Workspace:
-        """Opens the workspace around `folder`; a run that was killed while it wrote is finished or undone first.
+        """Opens the workspace around `folder`; a run that was killed while it wrote is taken back first.
 
         Raises:
             UsageError: there is no such folder.
@@ -56,8 +58,8 @@ class Workspace:
             raise UsageError(f"{folder} is not a folder.", hint="Name a folder that exists.")
         root = find_root(folder)
         journal = Journal.open(root)
-        journal.recover()
-        return cls(root, settings, walk(root), journal)
+        recovered = journal.recover()
+        return cls(root, settings, walk(root), journal, recovered)
 
     def draft(self) -> Draft:
         """A shadow copy to work in; nothing in it touches the disk."""

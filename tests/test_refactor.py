@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from stories import project
 
+from glm_lsp.edits.journal import Journal
+
 GLM = str(Path(sys.executable).with_name("glm-lsp"))
 CART = "def total(items):\n    return sum(i.price for i in items)\n"
 BETTER = CART.replace("i.price for", "i.price * i.qty for")
@@ -240,6 +242,13 @@ class TestGit:
         branch = next(line.split()[-1] for line in person.git("branch").splitlines() if "glm/" in line)
         assert person.git("show", f"{branch}:cart.py") == BETTER
 
+    def test_a_worktree_is_removed_when_the_engine_fails(self, person: Person) -> None:
+        done = person.run("x", "cart.py", "--apply", "--worktree", engine="http://127.0.0.1:9")
+        assert done.returncode == 3
+        assert "glm/" not in person.git("branch")
+        assert len(person.git("worktree", "list").splitlines()) == 1
+        assert [path.name for path in person.root.parent.iterdir() if path.name.startswith("work-")] == []
+
     def test_a_worktree_in_which_nothing_changed_is_removed(self, person: Person) -> None:
         done = person.run("x", "cart.py", "--apply", "--worktree", engine=person.script({"text": "No."}))
         assert done.returncode == 0, done.stderr
@@ -301,6 +310,13 @@ class TestBadInput:
         assert "turn.max_stepz" in done.stderr
         assert "max_steps" in done.stderr
 
+    def test_the_workspaces_setting_counts_from_a_folder_below(self, person: Person) -> None:
+        (person.root / ".glm-lsp.toml").write_text("[turn]\nmax_stepz = 3\n")
+        (person.root / "sub").mkdir()
+        done = person.run("x", "cart.py", "--root", "sub", engine=person.script())
+        assert done.returncode == 4
+        assert "turn.max_stepz" in done.stderr
+
     def test_a_workspace_may_not_name_the_engine(self, person: Person) -> None:
         (person.root / ".glm-lsp.toml").write_text('[engine]\nurl = "http://evil"\n')
         done = person.run("x", "cart.py", engine=person.script())
@@ -322,6 +338,13 @@ class TestBadInput:
         assert process.returncode == 3, out + err
         assert person.read() == "# the person was here\n" + CART
         assert "cart.py" in out + err
+
+
+def wait_for(marker: Path) -> None:
+    deadline = time.monotonic() + 30
+    while not marker.exists():
+        assert time.monotonic() < deadline, f"{marker} never came"
+        time.sleep(0.05)
 
 
 class TestCancelled:
@@ -347,12 +370,24 @@ class TestCancelled:
         assert "Traceback" not in err
         assert person.read() == CART
 
+    def test_ctrl_c_twice_kills_even_while_the_changes_are_being_taken_back(self, person: Person) -> None:
+        marker = person.tmp / "verifying"
+        process = self.start(person, "--verify", f"touch {marker}; sleep 60", delay=0.0)
+        wait_for(marker)
+        with Journal.open(person.root, environment=person.environment).locked():  # so that taking back has to wait
+            process.send_signal(signal.SIGINT)
+            time.sleep(1)
+            assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=5)
+            assert process.returncode == 130
+        assert person.glm("undo").returncode == 0
+        assert person.read() == CART
+
     def test_ctrl_c_during_the_verification_takes_the_changes_back(self, person: Person) -> None:
         marker = person.tmp / "verifying"
         process = self.start(person, "--verify", f"touch {marker}; sleep 60", delay=0.0)
-        deadline = time.monotonic() + 30
-        while not marker.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_for(marker)
         assert person.read() == BETTER
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)

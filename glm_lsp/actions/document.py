@@ -44,8 +44,7 @@ _REQUEST = "Write a one-line docstring for this function."
 _EXAMPLES = (
     ("def greet(name):\n    return f'Hello, {name}!'", "Returns a greeting for the given name."),
     (
-        "def largest(numbers):\n    best = numbers[0]\n    for n in numbers:\n        if n > best:\n"
-        "            best = n\n    return best",
+        "def largest(numbers):\n    best, *rest = numbers\n    for n in rest:\n        best = max(n, best)\n    return best",
         "Finds the largest number in a list.",
     ),
     (

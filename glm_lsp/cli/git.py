@@ -5,38 +5,49 @@ Never touches the person's index, branch or files beyond what it is asked to com
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glm_lsp.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 
-def add_worktree(root: Path, name: str) -> tuple[Path, str]:
-    """Makes a worktree of the current commit on a new branch beside the repository; returns its path and branch.
+@dataclass(slots=True)
+class Worktree:
+    """A worktree on a branch of its own; it is removed in the end unless `keep` is set."""
+
+    folder: Path
+    branch: str
+    keep: bool = False
+
+
+@contextlib.contextmanager
+def worktree(root: Path, name: str) -> Iterator[Worktree]:
+    """Makes a worktree of the current commit, beside the repository, for as long as it is needed.
 
     Raises:
         UsageError: no git repository, or no commit in it.
     """
-    branch = f"glm/{name}"
     folder = Path(tempfile.mkdtemp(prefix=f"{root.name}-{name}-", dir=root.parent))
+    place = Worktree(folder, f"glm/{folder.name.removeprefix(f'{root.name}-')}")
     try:
-        _git(root, "worktree", "add", "-q", "-b", branch, str(folder), "HEAD")
+        _git(root, "worktree", "add", "-q", "-b", place.branch, str(folder), "HEAD")
     except UsageError:
         folder.rmdir()
         raise
-    return folder, branch
-
-
-def remove_worktree(root: Path, folder: Path, branch: str) -> None:
-    """Removes a worktree in which nothing was changed, and its branch."""
-    _git(root, "worktree", "remove", "--force", str(folder))
-    _git(root, "branch", "-q", "-D", branch)
+    try:
+        yield place
+    finally:
+        if not place.keep:
+            _git(root, "worktree", "remove", "--force", str(folder))
+            _git(root, "branch", "-q", "-D", place.branch)
 
 
 def dirty(root: Path, paths: Iterable[str]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ Never does the work itself: it reads the options, picks a face for the events an
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -74,9 +75,10 @@ def refactor(
 ) -> int:
     """Change code by INSTRUCTION (`-` reads it from standard input) in PATHS, or in the whole workspace."""
     from glm_lsp import settings
-    from glm_lsp.cli import git
+    from glm_lsp.cli import git, reports
     from glm_lsp.cli.headless import Plan, exit_code
     from glm_lsp.engine import open_engine
+    from glm_lsp.index.walk import find_root
     from glm_lsp.terms import Ask
     from glm_lsp.workspace import Workspace
 
@@ -84,16 +86,13 @@ def refactor(
     if instruction == "-":
         instruction = sys.stdin.read()
     chosen = {"engine.url": engine_url, "engine.model": model}
-    loaded = settings.load(root, overrides={name: value for name, value in chosen.items() if value})
+    loaded = settings.load(find_root(root), overrides={name: value for name, value in chosen.items() if value})
     workspace = Workspace.open(root, loaded)
-    here = Path.cwd() if root == Path() else root
-    selected = workspace.listing.select(paths, cwd=here)
-    branch = ""
-    original = workspace.root
-    if worktree:
-        folder, branch = git.add_worktree(original, action)
-        workspace = Workspace.open(folder, loaded)
+    selected = workspace.listing.select(paths, cwd=Path.cwd() if root == Path() else root)
+    engine = open_engine(loaded.engine)
     face = _Face(output, save_svg)
+    for killed in workspace.recovered:
+        face.note(f"Took back a run that was killed while it wrote: {killed.label} · {len(killed.paths)} files")
     if each is not None:
         face.batch(len(selected))
     plan = Plan(
@@ -105,17 +104,20 @@ def refactor(
         resume=resume,
         commit=commit,
     )
-    result = asyncio.run(_until_done(plan, workspace, open_engine(loaded.engine), face))
-    face.finish(result, plan)
-    if commit and result.applied:
-        changed = dict.fromkeys(c.path for turn in result.turns if turn.proposal for c in turn.proposal.changes)
-        name = git.commit(workspace.root, changed, f"{instruction.strip() or action}\n\nMade with glm-lsp {action}.")
-        face.note(f"Committed {name}{f' on {branch}' if branch else ''}")
-    if branch:
-        if result.applied:
-            face.note(f"The changes are in {workspace.root} on branch {branch}")
-        else:
-            git.remove_worktree(original, workspace.root, branch)
+    with contextlib.ExitStack() as stack:
+        place = None
+        if worktree:
+            place = stack.enter_context(git.worktree(workspace.root, action))
+            workspace = Workspace.open(place.folder, loaded)
+        result = asyncio.run(_until_done(plan, workspace, engine, face))
+        face.finish(result, plan)
+        if commit and result.applied:
+            changed = [change.path for change in reports.changes(result)]
+            message = f"{instruction.strip() or action}\n\nMade with glm-lsp {action}."
+            face.note(f"Committed {git.commit(workspace.root, changed, message)}")
+        if place is not None and result.applied:
+            place.keep = True
+            face.note(f"The changes are in {place.folder} on branch {place.branch}")
     return exit_code(result, plan)
 
 
@@ -144,11 +146,17 @@ async def _until_done(plan: Plan, workspace: Workspace, engine: Engine, face: _F
     task = asyncio.ensure_future(work())
     loop = asyncio.get_running_loop()
 
-    def interrupt() -> None:
-        if task.cancelling():
+    def kill(*_: object) -> None:
+        # Runs between two steps of whatever keeps the loop busy; the journal mends what this leaves.
+        with contextlib.suppress(Exception):
             face.close()
-            os._exit(130)
+        os._exit(130)
+
+    def interrupt() -> None:
         task.cancel()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+            signal.signal(number, kill)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, interrupt)

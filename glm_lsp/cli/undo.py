@@ -17,9 +17,10 @@ import click
 def undo(run: str | None, root: Path, *, show: bool) -> None:
     """Take RUN back, the last applied one by default."""
     from glm_lsp import settings
+    from glm_lsp.index.walk import find_root
     from glm_lsp.workspace import Workspace
 
-    workspace = Workspace.open(root, settings.load(root))
+    workspace = Workspace.open(root, settings.load(find_root(root)))
     if show:
         for item in workspace.journal.runs():
             click.echo(f"{item.id}  {item.when:%Y-%m-%d %H:%M}  {item.state:9}  {len(item.paths)} files  {item.label}")
