@@ -58,6 +58,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code; every error is said in one or two lines."""
     try:
         result = commands.main(arguments, prog_name="glm-lsp", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return 0
     except click.exceptions.Abort:
         return EXIT_CANCELLED
     except KeyboardInterrupt:

@@ -159,12 +159,12 @@ def refuse_changed(jail: Jail, path: str, expected: str) -> None:
         raise changed([path])
 
 
-def changed(paths: list[str]) -> Conflict:
+def changed(paths: list[str], hint: str = "Run it again, from the files as they are.") -> Conflict:
     """The error for files that changed under us."""
     which = f"{paths[0]} has" if len(paths) == 1 else f"{', '.join(paths)} have"
     return Conflict(
         f"{which} changed on disk in the meantime. Nothing was written.",
-        hint="Run it again, from the files as they are.",
+        hint=hint,
     )
 
 

@@ -159,7 +159,7 @@ class Journal:
             try:
                 odd = [e.path for e in record.entries if not self._is(e, e.after, e.after_mode)]
                 if odd:
-                    raise disk.changed(odd)
+                    raise disk.changed(odd, "Only files that are as the run left them can be taken back.")
                 self._mark(name, "undoing")
                 try:
                     self._stage(name, record)
