@@ -189,7 +189,14 @@ def _event(delta: dict[str, str], finish: str | None = None) -> bytes:
     """One event as vLLM 0.32 spells it, in an HTTP chunk of its own."""
     choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish, "token_ids": None}
     body = {"id": "chatcmpl-8f3a2c61", "object": "chat.completion.chunk", "created": 1, "model": "glm-4.7"}
-    return _chunk(b"data: " + json.dumps(body | {"choices": [choice]}, separators=(",", ":")).encode() + b"\n\n")
+    usage = {
+        "prompt_tokens": 31_880,
+        "total_tokens": 32_492,
+        "completion_tokens": 612,
+    }  # as our client asks vLLM for it
+    return _chunk(
+        b"data: " + json.dumps(body | {"choices": [choice], "usage": usage}, separators=(",", ":")).encode() + b"\n\n"
+    )
 
 
 def _chunk(data: bytes) -> bytes:
