@@ -59,7 +59,7 @@ class Tool:
 
 def refusal(error: GlmError) -> Outcome:
     """A call that could not be carried out; the model reads why, and what to do instead."""
-    words = error.message.split("\n", 1)[0].split(". ", 1)[0].rstrip(".:")
+    words = error.message.split("\n", 1)[0].split(". ", 1)[0].split(": ", 1)[0].rstrip(".:")
     return Outcome(f"refused: {words}", f"{error.message}\n{error.hint}".strip(), ok=False)
 
 
