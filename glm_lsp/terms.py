@@ -307,6 +307,25 @@ class ToolReturned:
 
 
 @dataclass(frozen=True, slots=True)
+class PermissionAsked:
+    """A call that waits until somebody says whether it may run.
+
+    Attributes:
+        call: its id.
+        tool: the tool's name.
+        title: what a person sees of it elsewhere.
+        detail: what will run, whole and exact.
+        confined: whether it will run without network and home folder, writing nowhere but in the workspace.
+    """
+
+    call: str
+    tool: str
+    title: str
+    detail: str
+    confined: bool
+
+
+@dataclass(frozen=True, slots=True)
 class HunkOpened:
     """The place of an edit is known, while the model still writes it; `line` counts from 1."""
 
@@ -380,6 +399,7 @@ Happening = (
     | TextAdded
     | ToolCalled
     | ToolReturned
+    | PermissionAsked
     | HunkOpened
     | HunkGrew
     | HunkClosed
