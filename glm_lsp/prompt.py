@@ -106,7 +106,7 @@ def compose(
     sampling = profile.sampling[preset]
     room = profile.context_length - _most_tokens(messages, conversation.tools)
     capped = Sampling(sampling.temperature, sampling.top_p, max(256, min(sampling.max_new_tokens, room)))
-    return Prompt(messages, conversation.tools, thinking, capped, priority)
+    return Prompt(messages, conversation.tools, thinking, capped, priority, conversation.log)
 
 
 def question(messages: Iterable[Message], profile: Profile, preset: Preset) -> Prompt:

@@ -80,12 +80,29 @@ class EditSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolSettings:
+    """What the model's commands may do; none of it is for a workspace to say."""
+
+    commands: list[str] = option(
+        [],
+        "Commands that the model may run unasked: the exact command, or its first words and ` *` for any plain "
+        "arguments, such as `pytest *`.",
+    )
+    command_seconds: float = option(300.0, "Seconds that one command of the model's may take.")
+    command_megabytes: int = option(16_384, "Address space of each of a command's processes; 0 for no limit.")
+    readable_folders: list[str] = option(
+        [], "Folders in the home folder that a confined command may read, such as `~/.cargo`."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All options, by section."""
 
     engine: EngineSettings = field(default_factory=EngineSettings)
     turn: TurnSettings = field(default_factory=TurnSettings)
     edits: EditSettings = field(default_factory=EditSettings)
+    tools: ToolSettings = field(default_factory=ToolSettings)
 
 
 def sections() -> Iterator[tuple[str, type, tuple[Field[Any], ...]]]:

@@ -89,6 +89,21 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenLog:
+    """The exact tokens of a conversation so far, as an engine read and wrote them.
+
+    Attributes:
+        ids: of everything up to and with the last covered message, without the token that ended it.
+        covers: how many of the conversation's messages they stand for.
+        fingerprint: names the engine's model, template and tools that they belong to; another one cannot use them.
+    """
+
+    ids: tuple[int, ...]
+    covers: int
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """What one engine request reads.
 
@@ -98,6 +113,8 @@ class Prompt:
         thinking: whether the model thinks before it speaks.
         sampling: temperature, nucleus and the cap on new tokens.
         priority: lower is served first, where the engine can.
+        log: the exact tokens of the first messages, where they are known; the engine reads those, and renders only
+            the messages behind them.
     """
 
     messages: tuple[Message, ...]
@@ -105,6 +122,7 @@ class Prompt:
     thinking: bool
     sampling: Sampling
     priority: int = 0
+    log: TokenLog | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +170,8 @@ class Delta:
     written: int = 0
     usage: Usage | None = None
     finish: FinishReason | None = None
+    log: TokenLog | None = None
+    """With `finish`: the tokens of the prompt and of this reply, where the engine tells them."""
 
 
 # --- what the model wrote ----------------------------------------------------------------------------------------
@@ -287,6 +307,25 @@ class ToolReturned:
 
 
 @dataclass(frozen=True, slots=True)
+class PermissionAsked:
+    """A call that waits until somebody says whether it may run.
+
+    Attributes:
+        call: its id.
+        tool: the tool's name.
+        title: what a person sees of it elsewhere.
+        detail: what will run, whole and exact.
+        confined: whether it will run without network and home folder, writing nowhere but in the workspace.
+    """
+
+    call: str
+    tool: str
+    title: str
+    detail: str
+    confined: bool
+
+
+@dataclass(frozen=True, slots=True)
 class HunkOpened:
     """The place of an edit is known, while the model still writes it; `line` counts from 1."""
 
@@ -360,6 +399,7 @@ Happening = (
     | TextAdded
     | ToolCalled
     | ToolReturned
+    | PermissionAsked
     | HunkOpened
     | HunkGrew
     | HunkClosed

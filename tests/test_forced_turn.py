@@ -132,3 +132,47 @@ def running(engine: ForcedEngine) -> int:
     with urllib.request.urlopen(f"{engine.url}/metrics") as answer:
         lines = answer.read().decode().splitlines()
     return sum(int(float(line.split()[-1])) for line in lines if line.startswith("vllm:num_requests_running"))
+
+
+def test_a_session_killed_in_the_middle_goes_on_elsewhere_with_every_thought_and_a_warm_cache(
+    person: Person, glm_engine: ForcedEngine
+) -> None:
+    def look(line: int) -> str:
+        return tool_call("read_file", file_path="cart.py", start_line=line)
+
+    arguments = ("cart.py", "--session", "work", "--output", "ndjson")
+    glm_engine.say("\nFirst thought.\n</think>\n\n" + look(1), "Second thought.</think>The first task is done.\n")
+    assert person.run("task one", *arguments, engine=glm_engine.url).returncode == 0
+
+    glm_engine.say("Third thought.</think>" + look(2), "word " * 4000 + "</think>Never said.")
+    process = subprocess.Popen(
+        person.command("task two", *arguments, engine=glm_engine.url),
+        cwd=person.root,
+        env=person.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        while json.loads(process.stdout.readline())["event"] != "tool-returned":
+            pass
+        while json.loads(process.stdout.readline())["event"] != "thinking-added":
+            pass
+        process.kill()
+
+    glm_engine.say("Fourth thought.</think>Two and three are done.")
+    done = person.run("task three", *arguments, engine=glm_engine.url)
+    assert done.returncode == 0, done.stdout + done.stderr
+    before, after = (request["kv_transfer_params"]["prompt_token_ids"] for request in glm_engine.requests[-2:])
+    assert after[: len(before)] != before, "the killed request left no words behind"
+    shared = next(n for n, (a, b) in enumerate(zip(before, after, strict=False)) if a != b)
+    ended = json.loads(done.stdout.splitlines()[-1])
+    assert ended["usage"]["cached"] >= (shared - 1) // 32 * 32, "every whole block of what both read"
+    text = person.glm("sessions", "show", "work").stdout
+    places = [text.index(words) for words in ("First thought.", "Second thought.", "Third thought.", "Fourth thought.")]
+    assert places == sorted(places)
+    assert [m["reasoning"].strip() for m in glm_engine.requests[-1]["messages"] if m["role"] == "assistant"] == [
+        "First thought.",
+        "Second thought.",
+        "Third thought.",
+    ]

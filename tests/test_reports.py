@@ -82,6 +82,7 @@ HAPPENINGS: tuple[terms.Happening, ...] = (
     terms.TextAdded("漢字"),
     terms.ToolCalled("c1", "read_file", "Read a.py", {"file_path": "a.py", "deep": [1, {"x": None}]}),
     terms.ToolReturned("c1", ok=True, outcome="80 lines", result="…", seconds=0.5),
+    terms.PermissionAsked("c3", "run_command", "$ make", "make", confined=True),
     terms.HunkOpened("c2", "a.py", 12),
     terms.HunkGrew("c2", removed=("a", "b"), added=()),
     terms.HunkClosed("c2", ok=False, reason="twice"),

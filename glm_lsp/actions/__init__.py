@@ -5,13 +5,14 @@ Never asks the engine: an action only says how it should be asked.
 
 from __future__ import annotations
 
-from glm_lsp.actions import document, refactor
+from glm_lsp.actions import chat, document, refactor
 from glm_lsp.actions.action import Action, Question
 from glm_lsp.errors import UsageError
 
 ACTIONS: tuple[Action, ...] = (
     refactor.ACTION,
     document.ACTION,
+    chat.ACTION,
 )
 
 __all__ = ["ACTIONS", "Action", "Question", "find"]

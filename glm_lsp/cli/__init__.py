@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "refactor": ("glm_lsp.cli.refactor:refactor", "Change code by an instruction; shows a diff, applies it on demand."),
+    "chat": ("glm_lsp.cli.chat:chat", "Talk with the model about the workspace; conversations are kept."),
+    "sessions": ("glm_lsp.cli.sessions:sessions", "List, show, export and tidy up conversations."),
     "undo": ("glm_lsp.cli.undo:undo", "Take an applied run back."),
     "engine": ("glm_lsp.cli.engine:engine", "Install, start, stop and watch this host's engine."),
 }

@@ -45,6 +45,7 @@ class Plan:
         each_file: one turn for each file instead of one for all.
         jobs: turns at a time.
         resume: where finished files are noted, and read back to be skipped; None for nowhere.
+        conversation: an earlier conversation to go on with; None for one that is not kept.
         commit: whether the changes are to be committed, so that files with changes of the person's own stay untouched.
     """
 
@@ -55,6 +56,7 @@ class Plan:
     jobs: int = 1
     resume: Path | None = None
     commit: bool = False
+    conversation: Conversation | None = None
 
 
 async def run(
@@ -140,7 +142,7 @@ class _Run:
     async def _turn(
         self, ask: Ask, warm: asyncio.Event | None = None, last: tuple[Conversation, Draft] | None = None
     ) -> TurnResult:
-        conversation, draft = last or (Conversation(), self.workspace.draft())
+        conversation, draft = last or (self.plan.conversation or Conversation(), self.workspace.draft())
         self._last = (conversation, draft)
         turn = self.workspace.turn(ask, self.engine, conversation=conversation, draft=draft)
         words: list[str] = []

@@ -47,6 +47,7 @@ Exit codes: 0 done, or nothing to do · 1 --check found changes to make ·
 @click.option("--each", type=click.Choice(("file",)), help="One turn for each file instead of one for all.")
 @click.option("--jobs", type=click.IntRange(1, 256), default=1, help="With --each file: turns at a time.")
 @click.option("--resume", type=click.Path(path_type=Path), help="With --each file: notes finished files, skips them.")
+@click.option("--session", default="", metavar="NAME", help="Go on with a conversation, or begin one of that name.")
 @click.option("--worktree", is_flag=True, help="Work on a new branch in a worktree of its own.")
 @click.option("--commit", is_flag=True, help="With --apply: commit the changed files.")
 @click.option("--output", type=click.Choice(FORMATS), default="text", help="What is written to standard output.")
@@ -64,6 +65,7 @@ def refactor(
     each: str | None,
     jobs: int,
     resume: Path | None,
+    session: str,
     output: str,
     engine_url: str,
     model: str,
@@ -77,11 +79,14 @@ def refactor(
     from glm_lsp import settings
     from glm_lsp.cli import git, reports
     from glm_lsp.cli.headless import Plan, exit_code
+    from glm_lsp.conversations import Conversations
     from glm_lsp.engine import open_engine
     from glm_lsp.index.walk import find_root
     from glm_lsp.terms import Ask
     from glm_lsp.workspace import Workspace
 
+    if session and each:
+        raise UsageError("--session is one conversation, and --each file makes many.", hint="Leave one of them out.")
     _fits_together(mode, each=each, jobs=jobs, resume=resume, verify=verify, commit=commit, worktree=worktree)
     if instruction == "-":
         instruction = sys.stdin.read()
@@ -95,6 +100,8 @@ def refactor(
         face.note(f"Took back a run that was killed while it wrote: {killed.label} · {len(killed.paths)} files")
     if each is not None:
         face.batch(len(selected))
+    shelf = Conversations.at(workspace.root) if session else None
+    conversation = (shelf.find(session) or shelf.create(session)) if shelf else None
     plan = Plan(
         ask=Ask(action, instruction, selected, thinking),
         mode=mode,
@@ -103,8 +110,11 @@ def refactor(
         jobs=jobs,
         resume=resume,
         commit=commit,
+        conversation=conversation,
     )
     with contextlib.ExitStack() as stack:
+        if shelf and conversation:
+            stack.enter_context(shelf.claim(conversation, catch_up=True))
         place = None
         if worktree:
             place = stack.enter_context(git.worktree(workspace.root, action))

@@ -77,6 +77,10 @@ class Draft:
         """Whether the file was read or made in this draft."""
         return self._known(path) is not None
 
+    def paths(self) -> tuple[str, ...]:
+        """The files that were read or made, sorted."""
+        return tuple(sorted(self._files))
+
     def size(self, path: str) -> int:
         """How large the file is, in bytes on disk, or in characters once it is in the draft; raises as `read`."""
         known = self._known(path)

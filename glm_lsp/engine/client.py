@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import hashlib
 import os
 import random
 import time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from glm_lsp.engine import dialects, profiles
+from glm_lsp.engine import dialects, exact, profiles
 from glm_lsp.engine.connection import Connection, ToolsRefused
 from glm_lsp.engine.reply import Again, Reply
 from glm_lsp.engine.tags import TagParser
@@ -30,11 +31,12 @@ from glm_lsp.errors import (
     EngineError,
     MalformedReply,
     Overloaded,
+    Refused,
     SettingsError,
     Stalled,
     WrongModel,
 )
-from glm_lsp.terms import Delta, Message, Prompt, Sampling, ToolSpec
+from glm_lsp.terms import Delta, Message, Prompt, Sampling, TokenLog, ToolSpec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -47,6 +49,9 @@ if TYPE_CHECKING:
 _LONGEST_PAUSE = 30.0  # seconds; an engine that asks for more is left to the person
 _PROBE_TIMEOUT = 20.0  # seconds; a busy engine must not hold up the start
 _REMEMBER = 24 * 3600.0  # seconds that abilities once seen are believed
+
+Exactness = Literal["tokens", "messages", "none"]
+"""How earlier thinking comes back: as the tokens that were sampled, as text in its message, or not at all."""
 
 
 class HttpEngine:
@@ -87,6 +92,9 @@ class HttpEngine:
         self._seen = _Abilities()
         self._connected = False
         self._connecting = asyncio.Lock()
+        self._version = ""
+        self._template: exact.Template | None = None
+        self._learning = asyncio.Lock()
 
     @property
     def model(self) -> str:
@@ -103,6 +111,13 @@ class HttpEngine:
         """How this server spells things; only valid after `connect`."""
         return self._dialect
 
+    @property
+    def exactness(self) -> Exactness:
+        """How earlier thinking comes back, as far as was seen; only valid after `connect`."""
+        if self._dialect.token_ids and self._profile.suffix and self._seen.exact:
+            return "tokens"
+        return "messages" if self._profile.preserves_thinking else "none"
+
     async def connect(self) -> None:
         """Finds the server and the model and learns their abilities; safe to call twice.
 
@@ -111,15 +126,16 @@ class HttpEngine:
         """
         async with self._connecting:
             if not self._connected:
-                version = await self._find_model()
-                await self._learn(version)
+                self._version = await self._find_model()
+                await self._learn(self._version)
                 self._connected = True
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta, None]:
         """Sends one request and yields what comes back; connects first where that has not been done.
 
         What arrives in one piece is handed on in one piece: text of several chunks may come in one Delta.
-        The last Delta carries `finish`, and with it usage where the engine tells it.
+        The last Delta carries `finish`, and with it usage where the engine tells it, and the log of a whole reply
+        where the engine works with tokens. A prompt's own log that is another engine's is left aside.
 
         Raises:
             EngineError: as its tree says; after the first Delta nothing is retried.
@@ -131,19 +147,33 @@ class HttpEngine:
                 hint="With vLLM, start it with --enable-auto-tool-choice and a --tool-call-parser.",
             )
         tags = self._tag_parser(prompt)
+        tokens = await self._tokens(prompt)
         try:
-            reply, batch = await self._begin(self._body(prompt))
+            try:
+                reply, batch = await self._begin(self._body(prompt, tokens))
+            except CannotDo:
+                if tokens is None:
+                    raise
+                tokens = None
+                reply, batch = await self._begin(self._body(prompt, None))
+                self._without_tokens()  # it was they that the server disliked
         except ToolsRefused as refused:
             self._forget()
             raise refused.error from None
         try:
+            if tokens is not None and (not reply.read or (tokens.ids and reply.read != tokens.ids)):
+                self._without_tokens()  # it read something else: the messages, which came along for that
+                tokens = None
             while True:
+                if tokens is not None and batch and batch[-1].finish is not None:
+                    batch[-1] = dataclasses.replace(batch[-1], log=self._log(reply, tokens, prompt, batch[-1]))
                 for delta in batch:
                     if tags is None:
                         yield delta
                     else:
                         for parsed in tags.feed(delta):
-                            yield parsed
+                            whole = parsed.log is None or parsed.finish in ("stop", "tool_calls")
+                            yield parsed if whole else dataclasses.replace(parsed, log=None)
                 if batch and batch[-1].finish is not None:
                     return
                 reply.rested()
@@ -250,7 +280,7 @@ class HttpEngine:
         if self._remembered is not None:
             self._remembered.unlink(missing_ok=True)
 
-    def _body(self, prompt: Prompt) -> bytes:
+    def _body(self, prompt: Prompt, tokens: _Tokens | None) -> bytes:
         return msgspec.json.encode(
             dialects.body(
                 self._dialect,
@@ -259,9 +289,65 @@ class HttpEngine:
                 prompt,
                 priority=self._settings.priority,
                 tools_as_text=not self._seen.tools,
+                token_ids=tokens is not None,
+                prompt_ids=tokens.ids if tokens else (),
                 extra=self._settings.extra_body,
             )
         )
+
+    # --- tokens --------------------------------------------------------------------------------------------------
+
+    async def _tokens(self, prompt: Prompt) -> _Tokens | None:
+        """Finds what the engine shall read as tokens; None where it does not work with them, or is too busy to ask."""
+        if self.exactness != "tokens":
+            return None
+        try:
+            async with self._learning:
+                if self._template is None:
+                    self._template = await exact.learn(self._tokenise, self._dialect.thinking_field)
+            if self._template is None:
+                self._without_tokens()
+                return None
+            fingerprint = exact.fingerprint(
+                self._template,
+                model=self._model,
+                version=self._version,
+                profile=self._profile.id,
+                tools=dialects.spelled_tools(prompt.tools),
+            )
+            ids: list[int] = []
+            if prompt.log is not None and exact.usable(prompt.log, prompt, fingerprint):
+                ids = await exact.continued(self._tokenise, prompt.log, prompt)
+        except (MalformedReply, CannotDo, Refused, WrongModel):
+            self._without_tokens()
+            return None
+        except EngineError:  # what stands in the way of the request itself shows there
+            return None
+        return _Tokens(self._template, fingerprint, ids)
+
+    async def _tokenise(self, fields: Mapping[str, Any]) -> list[int]:
+        body = msgspec.json.encode({"model": self._model, "add_special_tokens": False, **fields})
+        return (await self._line.get("/../tokenize", _Tokenised, body=body)).tokens
+
+    def _log(self, reply: Reply, tokens: _Tokens, prompt: Prompt, last: Delta) -> TokenLog | None:
+        """The log of a reply whose last Delta is here; without all of its tokens, the engine is not asked again."""
+        if not reply.written or (last.usage is not None and last.usage.written != len(reply.written)):
+            self._without_tokens()
+            return None
+        return exact.log_after(
+            reply.read,
+            reply.written,
+            prompt=prompt,
+            finish=last.finish or "stop",
+            template=tokens.template,
+            fingerprint=tokens.fingerprint,
+        )
+
+    def _without_tokens(self) -> None:
+        """Goes on with messages at this engine, and remembers it where its other abilities are remembered."""
+        self._seen = msgspec.structs.replace(self._seen, exact=False)
+        if self._remembered is not None and self._remembered.exists():
+            _remember(self._remembered, self._seen)
 
     # --- talking -------------------------------------------------------------------------------------------------
 
@@ -304,17 +390,31 @@ class _Version(msgspec.Struct):
     version: str
 
 
+class _Tokenised(msgspec.Struct):
+    tokens: list[int]
+
+
+class _Tokens(msgspec.Struct, frozen=True):
+    """What a request says of tokens: those to read, empty where the engine shall render the messages."""
+
+    template: exact.Template
+    fingerprint: str
+    ids: list[int]
+
+
 class _Abilities(msgspec.Struct, frozen=True):
     """What a server was seen to do.
 
     Attributes:
         tools: takes tools and parses the calls itself.
         thinking: `parsed` has a field of its own, `raw` is left in the text, `unseen` did not show.
+        exact: works with tokens; believed until it was seen not to.
         at: when it was seen, in seconds since the epoch.
     """
 
     tools: bool = False
     thinking: Literal["parsed", "raw", "unseen"] = "unseen"
+    exact: bool = True
     at: float = 0.0
 
 

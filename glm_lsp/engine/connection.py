@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _LONGEST_ERROR = 64 * 1024  # bytes of a refusal that are read
+_LONGEST_DOCUMENT = 16 * 1024 * 1024  # bytes of an answer that is not streamed: the tokens of a long text
 
 
 class ToolsRefused(Exception):
@@ -98,16 +99,18 @@ class Connection:
             raise ToolsRefused(failure.error if isinstance(failure, Again) else failure)
         raise failure
 
-    async def get(self, path: str, kind: type[_T]) -> _T:
-        """Asks for a small JSON document below the API's root.
+    async def get(self, path: str, kind: type[_T], *, body: bytes | None = None) -> _T:
+        """Asks for a JSON document below the API's root; with a body, posts that.
 
         Raises:
             EngineError: it is not to be had.
         """
         try:
             async with asyncio.timeout(2 * self._settings.connect_timeout):
-                response = await self._open().get(f"{self._root}{path}", allow_redirects=False)
-                payload = await self._drain(response)
+                url, method = f"{self._root}{path}", "GET" if body is None else "POST"
+                headers = {} if body is None else {"Content-Type": "application/json"}
+                response = await self._open().request(method, url, data=body, headers=headers, allow_redirects=False)
+                payload = await self._drain(response, _LONGEST_DOCUMENT)
         except aiohttp.ClientError as error:
             failure = self._broken(error)
             raise (failure.error if isinstance(failure, Again) else failure) from error
@@ -130,12 +133,12 @@ class Connection:
             await self._session.close()
             self._session = None
 
-    async def _drain(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _drain(self, response: aiohttp.ClientResponse, longest: int = _LONGEST_ERROR) -> bytes:
         """Reads a short body to its end or to where it is long enough to be understood."""
         payload = b""
         try:
             async with response, asyncio.timeout(2 * self._settings.connect_timeout):
-                while len(payload) < _LONGEST_ERROR and (chunk := await response.content.readany()):
+                while len(payload) < longest and (chunk := await response.content.readany()):
                     payload += chunk
         except (aiohttp.ClientError, OSError):  # half an explanation, or none, is still an answer
             pass

@@ -46,6 +46,7 @@ class Dialect:
         priority: whether it takes a `priority`; it may still ignore it.
         usage_option: whether usage must be asked for with `stream_options`.
         running_usage: whether it can tell the new tokens so far with every chunk.
+        token_ids: whether it can be asked for the tokens it read and wrote, and given those it shall read.
         shortens: whether it cuts the cap on new tokens to what the context has left by itself.
     """
 
@@ -57,6 +58,7 @@ class Dialect:
     priority: bool = False
     usage_option: bool = True
     running_usage: bool = False
+    token_ids: bool = False
     shortens: bool = False
 
 
@@ -68,6 +70,7 @@ VLLM = Dialect(
     template_arguments=True,
     priority=True,
     running_usage=True,
+    token_ids=True,
     shortens=True,
 )
 
@@ -88,6 +91,8 @@ def body(
     *,
     priority: int = 0,
     tools_as_text: bool = False,
+    token_ids: bool = False,
+    prompt_ids: Sequence[int] = (),
     extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Spells a Prompt as the JSON object of a streamed chat completion.
@@ -102,6 +107,8 @@ def body(
         prompt: what it reads.
         priority: added to the prompt's own priority; lower is served first.
         tools_as_text: whether tools go into a system message in GLM's own form, for a server that parses none.
+        token_ids: whether to ask for the tokens of prompt and reply.
+        prompt_ids: the tokens to read; the messages are then only for a server that does not take them.
         extra: fields from the settings; they win over ours, one level deep, save `model`, `messages` and `stream`.
     """
     messages = [_message(dialect, profile, message) for message in prompt.messages]
@@ -115,10 +122,14 @@ def body(
         fields["top_p"] = prompt.sampling.top_p
     if not {"max_tokens", "max_completion_tokens"} & set(extra or ()):  # theirs may be spelled the other way
         fields[dialect.max_tokens_field] = _room(dialect, profile, prompt)
+    if token_ids:
+        fields["return_token_ids"] = True
+    if prompt_ids:  # vLLM reads these and leaves the messages unrendered, since 0.32 at the latest
+        fields["kv_transfer_params"] = {"prompt_token_ids": list(prompt_ids)}
     if prompt.tools and tools_as_text:
         messages.insert(0, {"role": "system", "content": tools_text(prompt.tools)})
     elif prompt.tools:
-        fields["tools"] = [_tool(tool) for tool in prompt.tools]
+        fields["tools"] = spelled_tools(prompt.tools)
     if dialect.template_arguments and profile.thinking:
         arguments: dict[str, Any] = {}
         if profile.thinking_switch:
@@ -135,6 +146,11 @@ def body(
         ours = fields.get(name)
         fields[name] = {**ours, **value} if isinstance(ours, dict) and isinstance(value, dict) else value
     return fields
+
+
+def spelled_tools(tools: Sequence[ToolSpec]) -> list[dict[str, Any]]:
+    """Spells tools as every server takes them."""
+    return [_tool(tool) for tool in tools]
 
 
 def tools_text(tools: Sequence[ToolSpec]) -> str:

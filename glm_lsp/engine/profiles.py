@@ -22,6 +22,9 @@ Preset = Literal["default", "coding", "agent"]
 ToolWire = Literal["glm-tags", "none"]
 """How the model itself spells a tool call in raw text, where no server parses it."""
 
+Suffix = Literal["glm-4.7", ""]
+"""Whose chat template we can render the end of a conversation in; empty where none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:
@@ -37,6 +40,7 @@ class Profile:
         preserves_thinking: whether thinking of earlier turns is sent back and kept by the model's template.
         sampling: a Sampling for every preset.
         tool_wire: the raw form of a tool call.
+        suffix: the template in which a conversation kept as tokens is continued.
         notes: what is special, one sentence each.
         stand_in: whether this is not the real thing, only something to try things out with.
         banner: the one line that a person must see where `stand_in` is true.
@@ -51,6 +55,7 @@ class Profile:
     preserves_thinking: bool
     sampling: Mapping[Preset, Sampling]
     tool_wire: ToolWire = "none"
+    suffix: Suffix = ""
     notes: tuple[str, ...] = ()
     stand_in: bool = False
     banner: str = ""
@@ -102,6 +107,7 @@ GLM_47 = Profile(
     preserves_thinking=True,
     sampling=PRESETS,
     tool_wire="glm-tags",
+    suffix="glm-4.7",
     notes=(
         "The chat template strips white space around thinking and answers that are sent back.",
         "Earlier thinking is dropped unless the request says clear_thinking false.",
@@ -115,17 +121,22 @@ GLM_47_FLASH = dataclasses.replace(
     notes=(*GLM_47.notes, "A quantised KV cache harms its answers over several turns (vllm issue 38652)."),
 )
 
-GLM_5 = dataclasses.replace(GLM_47, id="glm-5", names=(r"(?<![a-z0-9])glm-?5(?:\.0)?(?![\d.v])",))
+GLM_5 = dataclasses.replace(
+    GLM_47,
+    id="glm-5",
+    names=(r"(?<![a-z0-9])glm-?5(?:\.0)?(?![\d.v])",),
+    suffix="",  # its template is near to GLM-4.7's; until it was compared, messages are sent
+)
 
 GLM_51 = dataclasses.replace(
-    GLM_47,
+    GLM_5,
     id="glm-5.1",
     names=(r"(?<![a-z0-9])glm-?5\.1(?![\dv])",),
     notes=(*GLM_47.notes, "A tool's `strict` and `defer_loading` never reach the model."),
 )
 
 GLM_52 = dataclasses.replace(
-    GLM_47,
+    GLM_5,
     id="glm-5.2",
     names=(r"(?<![a-z0-9])glm-?5\.2(?![\dv])",),
     context_length=1_048_576,
@@ -133,7 +144,7 @@ GLM_52 = dataclasses.replace(
 )
 
 GLM_53 = dataclasses.replace(
-    GLM_47,
+    GLM_5,
     id="glm-5.3",
     names=(r"(?<![a-z0-9])glm-?5\.3(?![\dv])",),
     thinking_switch=False,

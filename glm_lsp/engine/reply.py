@@ -47,6 +47,10 @@ class Reply:
         stall: seconds of silence between words that count as a stall.
         failure: turns a status and an error event's data into what to raise.
         redact: takes what must not be shown out of a server's words.
+
+    Attributes:
+        read: the tokens of the prompt, where the server tells them; None until then.
+        written: the tokens of the reply so far, likewise.
     """
 
     def __init__(
@@ -66,6 +70,8 @@ class Reply:
         self._redact = redact
         self._events = EventParser()
         self._calls = _CallNumbers()
+        self.read: list[int] | None = None
+        self.written: list[int] = []
         self._usage: Usage | None = None
         self._finish: FinishReason | None = None
         self._error: Callable[[], Exception] | None = None
@@ -165,10 +171,14 @@ class Reply:
                 break
             if chunk.usage is not None:
                 self._usage = chunk.usage.plain()
+            if chunk.prompt_token_ids is not None:
+                self.read = chunk.prompt_token_ids
             if not chunk.choices:
                 continue
             out.written = self._usage.written if self._usage is not None else 0
             choice = chunk.choices[0]
+            if choice.token_ids is not None:
+                self.written += choice.token_ids
             delta = choice.delta
             if delta is not None:
                 if thought := delta.reasoning or delta.reasoning_content:
@@ -283,6 +293,7 @@ class _Delta(msgspec.Struct):
 class _Choice(msgspec.Struct):
     delta: _Delta | None = None
     finish_reason: str | None = None
+    token_ids: list[int] | None = None
 
 
 class _Details(msgspec.Struct):
@@ -309,6 +320,7 @@ class _Usage(msgspec.Struct):
 class _Chunk(msgspec.Struct):
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
+    prompt_token_ids: list[int] | None = None
     error: object = None
 
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from glm_lsp.engine.profiles import Profile
-    from glm_lsp.terms import Prompt
+    from glm_lsp.terms import Prompt, TokenLog
 
 Reply = tuple[Delta | EngineError, ...]
 """What one request gets, in order; an error is raised where it stands."""
@@ -170,6 +170,7 @@ def said(
     finish: FinishReason | None = None,
     usage: Usage | None = None,
     error: EngineError | None = None,
+    log: TokenLog | None = None,
 ) -> Reply:
     """Makes a reply of what is said, in the order in which a model says it: thinking, text, calls.
 
@@ -180,6 +181,7 @@ def said(
         finish: why it ends; by default `tool_calls` with calls, else `stop`.
         usage: tokens, told with the end.
         error: raised in place of the end.
+        log: the tokens so far, told with the end.
     """
     steps: list[Delta | EngineError] = []
     if thinking:
@@ -189,7 +191,7 @@ def said(
     for index, (name, arguments) in enumerate(calls):
         raw = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
         steps.append(Delta(tool_calls=(ToolCallDelta(index, "", name, raw),)))
-    steps.append(error or Delta(usage=usage, finish=finish or ("tool_calls" if calls else "stop")))
+    steps.append(error or Delta(usage=usage, finish=finish or ("tool_calls" if calls else "stop"), log=log))
     return tuple(steps)
 
 
@@ -215,7 +217,7 @@ def _chopped(delta: Delta, size: int) -> list[Delta]:
         pieces.append(Delta(tool_calls=(ToolCallDelta(call.index, call.id, call.name),)))
         pieces += [Delta(tool_calls=(ToolCallDelta(call.index, arguments=part),)) for part in parts]
     if delta.usage is not None or delta.finish is not None or not pieces:
-        pieces.append(Delta(usage=delta.usage, finish=delta.finish))
+        pieces.append(Delta(usage=delta.usage, finish=delta.finish, log=delta.log))
     return pieces
 
 

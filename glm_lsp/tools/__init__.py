@@ -5,21 +5,45 @@ Never offers a tool that is not in this list, and never changes the list within 
 
 from __future__ import annotations
 
-from glm_lsp.tools import edit_file, list_files, read_file, replace_symbol, search, write_file
+from glm_lsp.tools import (
+    edit_file,
+    find_references,
+    find_symbol,
+    git,
+    list_files,
+    read_file,
+    replace_symbol,
+    run_command,
+    search,
+    write_file,
+)
 from glm_lsp.tools.tool import Outcome, Tool, ToolContext, refusal
 
 TOOLS: tuple[Tool, ...] = (
     read_file.TOOL,
     list_files.TOOL,
     search.TOOL,
+    find_symbol.TOOL,
+    find_references.TOOL,
     edit_file.TOOL,
     replace_symbol.TOOL,
     write_file.TOOL,
+    git.TOOL,
+    run_command.TOOL,
 )
 
-NAMES: tuple[str, ...] = tuple(tool.spec.name for tool in TOOLS)
+__all__ = ["TOOLS", "Outcome", "Tool", "ToolContext", "find", "offered", "refusal"]
 
-__all__ = ["NAMES", "TOOLS", "Outcome", "Tool", "ToolContext", "find", "refusal"]
+
+def offered(*, repository: bool, commands: bool) -> tuple[Tool, ...]:
+    """The tools of a new conversation.
+
+    Args:
+        repository: whether the workspace is git's; without it there is no `git`.
+        commands: whether there is anybody, a person or a setting, who could permit a command.
+    """
+    missing = {git.TOOL.spec.name} if not repository else set()
+    return tuple(t for t in TOOLS if t.spec.name not in missing and (commands or t.permission is None))
 
 
 def find(name: str) -> Tool | None:

@@ -1,23 +1,57 @@
 """The tool `search`: a regular expression over the workspace's files, as the draft has them.
 
 Never runs longer than its time limit, and never shows a secret or an ignored file.
+
+Where ripgrep is installed it says which files are worth a look; what is shown comes from our own pass over those, so
+that results do not depend on what is installed.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pathspec
 import regex
 
-from glm_lsp.errors import BadArguments, GlmError
+from glm_lsp.errors import BadArguments
 from glm_lsp.terms import ToolSpec
-from glm_lsp.tools.tool import Outcome, Tool, ToolContext, parameter, schema
+from glm_lsp.tools.tool import LINE_WIDTH, Outcome, Tool, ToolContext, parameter, paths_of, schema, texts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 MATCHES_AT_ONCE = 100
-LINE_WIDTH = 240
 SECONDS = 10.0
+
+_RIPGREP = (
+    "rg",
+    "--no-config",
+    "--no-ignore",
+    "--hidden",
+    "--text",
+    "--multiline",
+    "--case-sensitive",
+    "--files-with-matches",
+    "--null",
+)
+
+_BYTES_OF_PATHS = 100_000
+"""Of arguments for one run of ripgrep: systems take a quarter of a megabyte and more."""
+
+_SHARED = regex.compile(
+    r"""(?: [^\\\[\](){}*+?|^$.&~] | [.^$|] | \\[wWdDsSbBtn.\\/()\[\]{}*+?|^$-]
+    | \[ \^? (?: [^\\\[\]&~-] | \\[wdstn.\\/\[\]-] | \w-\w )+ -? \]
+    | \( (?: \?: )? | \) | [*+?] \?? (?![*+?]) | \{ \d+ (?: ,\d* )? \} \?? (?![*+?]) | [&~] )+""",
+    regex.VERBOSE,
+)
+"""Expressions that mean the same to us and to ripgrep; with any other, every file gets our own pass."""
+
+_OTHER_ENCODING = r"coding[:=][ \t]*[A-Za-tv-z]"
+"""Files that may declare an encoding other than UTF-8, which ripgrep does not know of, get our own pass."""
 
 
 def _title(arguments: dict[str, Any]) -> str:
@@ -29,22 +63,15 @@ def _run(context: ToolContext, arguments: dict[str, Any]) -> Outcome:
         pattern = regex.compile(arguments["pattern"], regex.MULTILINE)
     except regex.error as error:
         raise BadArguments(f"{arguments['pattern']!r} is not a regular expression: {error}.") from error
-    glob = arguments.get("files")
-    spec = pathspec.GitIgnoreSpec.from_lines([glob]) if glob else None
     deadline = time.monotonic() + SECONDS
+    glob = arguments.get("files")
     found: list[str] = []
     places = files = 0
     cut_short = False
-    for path in context.listing.paths:
-        if spec is not None and not spec.match_file(path):
-            continue
-        try:
-            text = context.draft.peek(path)
-        except GlmError:
-            continue  # not text, or not ours to read: nothing to be found there
+    for path, text in texts(context, glob, only=_promising(context, glob, arguments["pattern"])):
         remaining = deadline - time.monotonic()
         try:
-            if remaining <= 0:
+            if remaining <= 0 or context.stop.is_set():
                 raise TimeoutError
             lines = sorted({text.line_of(m.start()) for m in pattern.finditer(text.content, timeout=remaining)})
         except TimeoutError:
@@ -53,7 +80,7 @@ def _run(context: ToolContext, arguments: dict[str, Any]) -> Outcome:
         if lines:
             files += 1
             places += len(lines)
-            found += [f"{path}:{n}|{text.line(n)[:LINE_WIDTH]}" for n in lines[: MATCHES_AT_ONCE + 1 - len(found)]]
+            found += [f"{path}:{n}|{_line(text.lines(), n)}" for n in lines[: MATCHES_AT_ONCE + 1 - len(found)]]
     note = "\n[stopped after ten seconds: narrow the search]" if cut_short else ""
     if not found:
         return Outcome("nothing", f"Nothing matches {arguments['pattern']!r}.{note}")
@@ -61,6 +88,54 @@ def _run(context: ToolContext, arguments: dict[str, Any]) -> Outcome:
         note = f"\n[{places - MATCHES_AT_ONCE} more lines match: narrow the search]{note}"
     where = f" in {files} files" if files > 1 else ""
     return Outcome(f"{places} place{'s' * (places != 1)}{where}", "\n".join(found[:MATCHES_AT_ONCE]) + note)
+
+
+def _line(lines: list[str], number: int) -> str:
+    return lines[number - 1][:LINE_WIDTH] if number <= len(lines) else ""  # a match at the very end of the text
+
+
+def _promising(context: ToolContext, glob: str | None, pattern: str) -> frozenset[str] | None:
+    """The files in which ripgrep finds something, and those that it cannot judge; None where all are to be read."""
+    if shutil.which("rg") is None or _SHARED.fullmatch(pattern) is None:
+        return None
+    found = set(context.draft.stale()) | {change.path for change in context.draft.changes()}
+    listed = [path for path in paths_of(context, glob) if path in context.listing.path_set]
+    deadline = time.monotonic() + SECONDS / 2
+    for some in _portions(listed):
+        remaining = deadline - time.monotonic()
+        if remaining <= 0 or context.stop.is_set():
+            return None
+        try:
+            found |= _ripgrep(context.listing.root, pattern, some, remaining)
+        except (OSError, subprocess.SubprocessError):
+            return None  # a file that has gone, an expression it refuses: our own pass knows what to do
+    return frozenset(found)
+
+
+def _ripgrep(root: Path, pattern: str, paths: Sequence[str], seconds: float) -> set[str]:
+    answer = subprocess.run(
+        [*_RIPGREP, "-e", pattern, "-e", _OTHER_ENCODING, "--", *(f"./{path}" for path in paths)],
+        cwd=root,
+        capture_output=True,
+        check=False,
+        timeout=seconds,
+    )
+    if answer.returncode not in {0, 1}:
+        raise subprocess.SubprocessError(answer.stderr.decode(errors="replace"))
+    return {os.fsdecode(name).removeprefix("./") for name in answer.stdout.split(b"\0") if name}
+
+
+def _portions(paths: Sequence[str]) -> Iterator[list[str]]:
+    some: list[str] = []
+    size = 0
+    for path in paths:
+        size += len(os.fsencode(path)) + 3
+        if size > _BYTES_OF_PATHS and some:
+            yield some
+            some, size = [], len(os.fsencode(path)) + 3
+        some.append(path)
+    if some:
+        yield some
 
 
 TOOL = Tool(
@@ -76,4 +151,5 @@ TOOL = Tool(
     ),
     title=_title,
     run=_run,
+    at_once=True,
 )

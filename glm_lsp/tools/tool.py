@@ -5,29 +5,47 @@ Never raises for what the model did wrong: a refusal is a result the model reads
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import pathspec
+
 from glm_lsp.edits.hunks import hunks
+from glm_lsp.errors import BadArguments, GlmError
+from glm_lsp.settings import ToolSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container, Iterator
+    from pathlib import Path
 
     from glm_lsp.edits.draft import Draft
-    from glm_lsp.errors import GlmError
+    from glm_lsp.edits.text import Text
     from glm_lsp.index.walk import Listing
     from glm_lsp.terms import Hunk, ToolSpec
 
 RESULT_LIMIT = 40_000
 """Characters of one result at most: about 10,000 tokens, so that no single call fills the context."""
 
+LINE_WIDTH = 240
+"""Characters of one line in a list of places."""
+
 
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """What a tool may touch: the turn's draft and the list of the workspace's files."""
+    """What a tool may touch.
+
+    Attributes:
+        draft: the turn's shadow copy.
+        listing: the workspace's files.
+        settings: the limits.
+        stop: set when the turn is cancelled; whatever takes long looks at it.
+    """
 
     draft: Draft
     listing: Listing
+    settings: ToolSettings = field(default_factory=ToolSettings)
+    stop: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +67,25 @@ class Tool:
         title: the line a person sees, from the arguments: verb and object.
         run: does it; errors from `glm_lsp.errors` become the result the model reads.
         edits: whether it changes the draft; such calls run one after the other, in order.
+        at_once: whether it leaves the draft alone, so that it can run beside others of the same reply; of those that
+            only read and are not so, one runs at a time.
+        permission: what a person has to permit before it runs, whole, or None where nothing has to be; such calls
+            run in order too. None for a tool that is free. Raises BadArguments for what nobody could permit.
+        confined: whether it would run confined in the workspace at this path; of meaning where there is `permission`.
     """
 
     spec: ToolSpec
     title: Callable[[dict[str, Any]], str]
     run: Callable[[ToolContext, dict[str, Any]], Outcome]
     edits: bool = False
+    at_once: bool = False
+    permission: Callable[[dict[str, Any]], str | None] | None = None
+    confined: Callable[[Path], bool] | None = None
+
+    @property
+    def reads(self) -> bool:
+        """Whether it only reads, so that its place among other such calls does not matter."""
+        return not self.edits and self.permission is None
 
 
 def refusal(error: GlmError) -> Outcome:
@@ -71,6 +102,31 @@ def edited(draft: Draft, path: str, before: str) -> Outcome:
     notes = "".join(f"\nFor now line {o.line}: {o.message}" for o in objections[:3])
     where = f" from line {made[0].new_line}" if made else ""
     return Outcome(f"+{added} −{removed}", f"Edited {path}{where}: +{added} −{removed}.{notes}", hunks=made)
+
+
+def paths_of(context: ToolContext, glob: str | None) -> list[str]:
+    """The workspace's files, those that the draft made among them, that match a pattern as in .gitignore; sorted."""
+    made = [change.path for change in context.draft.changes() if change.before is None]
+    paths = sorted({*context.listing.paths, *made})
+    if not glob:
+        return paths
+    try:
+        spec = pathspec.GitIgnoreSpec.from_lines([glob])
+    except ValueError as error:
+        raise BadArguments(f"{glob!r} is not a pattern: {error}.") from error
+    return [path for path in paths if spec.match_file(path)]
+
+
+def texts(context: ToolContext, glob: str | None, *, only: Container[str] | None = None) -> Iterator[tuple[str, Text]]:
+    """Yields those files as the draft has them, in order; what is not text, or not ours to read, is passed over."""
+    for path in paths_of(context, glob):
+        if only is not None and path not in only:
+            continue
+        try:
+            text = context.draft.peek(path)
+        except GlmError:
+            continue
+        yield path, text
 
 
 def parameter(kind: str, description: str, **more: Any) -> dict[str, Any]:

@@ -25,13 +25,14 @@ from glm_lsp.terms import (
     Usage,
     Used,
 )
+from glm_lsp.turn.guards import Repetition
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
 
     from glm_lsp.edits.draft import Draft
     from glm_lsp.engine.engine import Engine
-    from glm_lsp.terms import Happening, Prompt, ToolCallDelta, ToolSpec
+    from glm_lsp.terms import Happening, Prompt, TokenLog, ToolCallDelta, ToolSpec
 
 
 @dataclass(slots=True)
@@ -83,14 +84,23 @@ class Listening:
         calls: the tool calls by their index, in order.
         finish: why the reply ended; None where it did not.
         usage: what it cost, as far as the engine says.
+        looping: whether it was ended because the model said the same over and over.
+        log: the tokens of the request and of this reply, where the engine tells them; None for a reply that was cut.
     """
 
     draft: Draft
     calls: dict[int, Call] = field(default_factory=dict)
     finish: FinishReason | None = None
     usage: Usage = field(default_factory=Usage)
+    log: TokenLog | None = None
+    looping: bool = False
     _thinking: list[str] = field(default_factory=list)
     _text: list[str] = field(default_factory=list)
+
+    @property
+    def thinking(self) -> str:
+        """The thoughts so far."""
+        return "".join(self._thinking)
 
     @property
     def text(self) -> str:
@@ -111,6 +121,7 @@ class Listening:
         sent = time.monotonic()
         first = thinking_since = 0.0
         thought = 0
+        repetition = Repetition()
         try:
             async with aclosing(engine.stream(request)) as deltas:
                 async for delta in deltas:
@@ -131,6 +142,10 @@ class Listening:
                             yield what
                     self.usage = delta.usage or self.usage
                     self.finish = delta.finish or self.finish
+                    self.log = delta.log or self.log
+                    if repetition.heard(delta.thinking or delta.text):
+                        self.looping = True
+                        break
         except GeneratorExit:
             raise  # nobody listens any more
         except BaseException:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
+import threading
 import time
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -24,6 +26,7 @@ from glm_lsp.terms import (
     HunkGrew,
     HunkOpened,
     Message,
+    PermissionAsked,
     Proposal,
     Proposed,
     Started,
@@ -33,11 +36,13 @@ from glm_lsp.terms import (
     Used,
     Warned,
 )
+from glm_lsp.tools.permissions import matches
+from glm_lsp.turn.guards import call_in_thinking
 from glm_lsp.turn.listening import Listening
 from glm_lsp.turn.questions import ask_questions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 
     from glm_lsp.actions import Action
     from glm_lsp.conversations import Conversation
@@ -49,6 +54,10 @@ if TYPE_CHECKING:
     from glm_lsp.turn.listening import Call
 
 
+STOPPING_SECONDS = 5.0
+"""How long a tool that was told to stop is waited for."""
+
+
 @dataclass(slots=True)
 class Turn:
     """The run of one Ask.
@@ -58,6 +67,8 @@ class Turn:
         conversation: where the words go; an empty one gets its head from this turn.
         draft: where the edits go.
         engine: connected.
+        permit: says whether a command may run, by asking a person or from what they said before; without it only what
+            the setting `tools.commands` names may.
     """
 
     id: str
@@ -68,6 +79,8 @@ class Turn:
     listing: Listing
     engine: Engine
     settings: Settings
+    permit: Callable[[PermissionAsked], Awaitable[bool]] | None = None
+    _waited: float = 0.0
     _started: float = 0.0
     _usage: Usage = field(default_factory=Usage)
     _steps: int = 0
@@ -175,21 +188,25 @@ class Turn:
                     )
                 yield Warned("truncated", f"The reply was cut off at {request.sampling.max_new_tokens:,} tokens.")
                 self.conversation.append(reply.message(), prompt.cut_off(request.sampling.max_new_tokens))
+                self.conversation.record(None, reply.usage, model=self.engine.model)
                 continue
-            if not reply.text.strip() and not reply.calls and not self.draft.changes():
+            fault = self._fault(reply)
+            if fault is not None:
+                for what in reply.drop_calls(fault.message):
+                    yield what
                 if not thinking or not self.engine.profile.thinking_switch:
-                    raise NothingSaid("The model ended its reply without a word.", hint="Ask again, in other words.")
-                # The answer stayed in the thinking. Asked again without it, the model has to speak; the silent reply
-                # is left out of the conversation, so nothing already sent changes.
-                yield Warned("nothing-said", "The model thought and said nothing; asked again without thinking.")
+                    raise fault
+                # Asked again without thinking, the model has to speak; the reply is left out of the conversation, so
+                # nothing already sent changes.
+                yield Warned(fault.code, f"{fault.message} Asked again without thinking.")
                 thinking = False
                 continue
             self.conversation.append(reply.message())
+            self.conversation.record(reply.log, reply.usage, model=self.engine.model)
             if reply.calls:
-                for call in reply.calls.values():
-                    async with aclosing(self._carry_out(call)) as happenings:
-                        async for what in happenings:
-                            yield what
+                async with aclosing(self._carry_out(reply.calls.values())) as happenings:
+                    async for what in happenings:
+                        yield what
                 continue
             self._answer = reply.text.strip()
             objections = self.draft.objections()
@@ -202,9 +219,32 @@ class Turn:
             yield Warned("sent-back", f"Sent back for repair: {objections[0].path}: {objections[0].message}")
             self.conversation.append(prompt.repair(objections))
 
+    def _fault(self, reply: Listening) -> GlmError | None:
+        """What makes a reply one that is better asked for again."""
+        if reply.looping:
+            return LimitReached("The model repeated itself.", hint="Ask again, in other words.")
+        if reply.calls or reply.text.strip():
+            return None
+        if call_in_thinking(reply.thinking):
+            return NothingSaid("The model called a tool in its thinking.", hint="Ask again, or with --thinking off.")
+        if self.draft.changes():
+            return None
+        return NothingSaid("The model ended its reply without a word.", hint="Ask again, in other words.")
+
     def _open(self) -> None:
+        for call in self.conversation.unanswered:
+            # A turn was killed or stopped between the call and its result; the model has to know.
+            words = "Not carried out: the turn was stopped before."
+            self.conversation.append(Message("tool", words, call_id=call.id))
         if not self.conversation.messages:
-            self.conversation.tools = tuple(tool.spec for tool in tools.TOOLS)
+            self.conversation.tools = tuple(
+                tool.spec
+                for tool in tools.offered(
+                    repository=self.listing.git,
+                    commands=self.permit is not None or bool(self.settings.tools.commands),
+                )
+            )
+            self.conversation.words = self.ask.instruction
             self.conversation.append(prompt.head(self.listing.paths))
         room = prompt.budget(self.engine.profile)
         everything = self.ask.paths == self.listing.paths
@@ -245,42 +285,115 @@ class Turn:
         self._steps += 1
         if self._steps > limits.max_steps:
             raise LimitReached(f"Stopped after {limits.max_steps} requests.", hint="turn.max_steps sets this limit.")
-        if time.monotonic() - self._started > limits.max_seconds:
+        if time.monotonic() - self._started - self._waited > limits.max_seconds:
             raise LimitReached(f"Stopped after {limits.max_seconds:.0f} s.", hint="turn.max_seconds sets this limit.")
         if self._usage.written > limits.max_new_tokens:
             raise LimitReached(
                 f"Stopped after {self._usage.written:,} new tokens.", hint="turn.max_new_tokens sets this limit."
             )
 
-    async def _carry_out(self, call: Call) -> AsyncGenerator[Happening, None]:
-        tool = tools.find(call.name)
-        began = time.monotonic()
-        title, arguments = call.name or "a tool without a name", dict[str, Any]()
-        outcome: tools.Outcome | None = None
+    async def _carry_out(self, calls: Iterable[Call]) -> AsyncGenerator[Happening, None]:
+        """Carries out the calls of one reply: neighbours that only read at once, all others one by one, in order."""
+        for reads, group in itertools.groupby((self._understood(call) for call in calls), lambda step: step.reads):
+            for steps in [list(group)] if reads else ([step] for step in group):
+                async with aclosing(self._together(steps)) as happenings:
+                    async for what in happenings:
+                        yield what
+
+    def _understood(self, call: Call) -> _Step:
+        known = [spec.name for spec in self.conversation.tools]
+        tool = tools.find(call.name) if call.name in known else None
+        if tool is None:
+            error = BadArguments(f"There is no tool {call.name!r}. There are: {', '.join(known)}.")
+            return _Step(call, None, call.name or "a tool without a name", {}, tools.refusal(error))
         try:
-            if tool is None:
-                raise BadArguments(f"There is no tool {call.name!r}. There are: {', '.join(tools.NAMES)}.")
             arguments = call.arguments(tool.spec)
-            title = tool.title(arguments)
+            return _Step(call, tool, tool.title(arguments), arguments)
         except BadArguments as error:
-            outcome = tools.refusal(error)
-        yield ToolCalled(call.id, call.name, title, arguments)
-        if tool is not None and outcome is None:
+            return _Step(call, tool, call.name, {}, tools.refusal(error))
+
+    async def _together(self, steps: list[_Step]) -> AsyncGenerator[Happening, None]:
+        for step in steps:
+            yield ToolCalled(step.call.id, step.call.name, step.title, step.arguments)
+        if steps[0].outcome is None and not steps[0].reads:
+            async with aclosing(self._permitted(steps[0])) as happenings:
+                async for what in happenings:
+                    yield what
+        reading = asyncio.Lock()
+        done = await asyncio.gather(*(self._run(step, reading) for step in steps), return_exceptions=True)
+        for step, ended in zip(steps, done, strict=True):
+            if isinstance(ended, BaseException):
+                raise ended
+            outcome, seconds = ended
+            call = step.call
+            if call.shown:
+                yield HunkClosed(call.id, outcome.ok, "" if outcome.ok else outcome.words)
+            else:
+                for hunk in outcome.hunks:
+                    yield HunkOpened(call.id, hunk.path, hunk.old_line)
+                    yield HunkGrew(call.id, hunk.removed, hunk.added)
+                    yield HunkClosed(call.id, ok=True)
+            yield ToolReturned(call.id, outcome.ok, outcome.words, outcome.text, seconds)
+            self.conversation.append(Message("tool", prompt.shield(outcome.text), call_id=call.id))
+            self._count_call(call, outcome)
+
+    async def _permitted(self, step: _Step) -> AsyncGenerator[Happening, None]:
+        """Asks whether the step may run, where that has to be asked; gives it its refusal if not."""
+        tool = step.tool
+        if tool is None or tool.permission is None:
+            return
+        try:
+            detail = tool.permission(step.arguments)
+        except BadArguments as error:
+            step.outcome = tools.refusal(error)
+            return
+        if detail is None:
+            return
+        if self.permit is None:
+            commands = self.settings.tools.commands
+            if not any(matches(pattern, detail) for pattern in commands):
+                allowed = f"These may: {', '.join(commands)}." if commands else "None may."
+                step.outcome = tools.Outcome(
+                    "refused: not permitted", f"This command is not permitted in this run. {allowed}", ok=False
+                )
+            return
+        confined = tool.confined is not None and await asyncio.to_thread(tool.confined, self.draft.jail.root)
+        asked = PermissionAsked(step.call.id, tool.spec.name, step.title, detail, confined)
+        yield asked
+        began = time.monotonic()
+        try:
+            permitted = await self.permit(asked)
+        finally:
+            self._waited += time.monotonic() - began  # a person may take their time
+        if not permitted:
+            words = "The person did not permit this. Nothing was run. Go on without it, or say what you need it for."
+            step.outcome = tools.Outcome("refused: not permitted", words, ok=False)
+
+    async def _run(self, step: _Step, reading: asyncio.Lock) -> tuple[tools.Outcome, float]:
+        """The outcome of one step and how long it took; those that may not run at once take turns with `reading`."""
+        began = time.monotonic()
+        if step.outcome is None and step.tool is not None:
             try:
-                outcome = await asyncio.to_thread(tool.run, tools.ToolContext(self.draft, self.listing), arguments)
+                if step.tool.at_once:
+                    step.outcome = await self._in_thread(step.tool, step.arguments)
+                else:
+                    async with reading:
+                        step.outcome = await self._in_thread(step.tool, step.arguments)
             except GlmError as error:
-                outcome = tools.refusal(error)
-        assert outcome is not None  # noqa: S101 - for the type checker: there is a tool or a refusal
-        if call.shown:
-            yield HunkClosed(call.id, outcome.ok, "" if outcome.ok else outcome.words)
-        else:
-            for hunk in outcome.hunks:
-                yield HunkOpened(call.id, hunk.path, hunk.old_line)
-                yield HunkGrew(call.id, hunk.removed, hunk.added)
-                yield HunkClosed(call.id, ok=True)
-        yield ToolReturned(call.id, outcome.ok, outcome.words, outcome.text, time.monotonic() - began)
-        self.conversation.append(Message("tool", prompt.shield(outcome.text), call_id=call.id))
-        self._count_call(call, outcome)
+                step.outcome = tools.refusal(error)
+        assert step.outcome is not None  # noqa: S101 - for the type checker: there is a tool or a refusal
+        return step.outcome, time.monotonic() - began
+
+    async def _in_thread(self, tool: tools.Tool, arguments: dict[str, Any]) -> tools.Outcome:
+        stop = threading.Event()
+        context = tools.ToolContext(self.draft, self.listing, self.settings.tools, stop)
+        running = asyncio.ensure_future(asyncio.to_thread(tool.run, context, arguments))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            stop.set()  # a command has to be dead before the turn is over
+            await asyncio.wait({running}, timeout=STOPPING_SECONDS)
+            raise
 
     def _count_call(self, call: Call, outcome: tools.Outcome) -> None:
         # The result counts too: reading a file again after it changed is not the same call.
@@ -291,3 +404,18 @@ class Turn:
                 f"The model made the same call {self._seen_calls[key]} times with the same result: {call.name}.",
                 hint="Ask again in other words; turn.same_call_limit sets this limit.",
             )
+
+
+@dataclass(slots=True)
+class _Step:
+    """One call with what it means; `outcome` stands from the start where it cannot be carried out."""
+
+    call: Call
+    tool: tools.Tool | None
+    title: str
+    arguments: dict[str, Any]
+    outcome: tools.Outcome | None = None
+
+    @property
+    def reads(self) -> bool:
+        return self.tool is None or self.tool.reads

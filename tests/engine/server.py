@@ -120,6 +120,7 @@ class ForcedEngine:
     Attributes:
         url: where the product should go.
         requests: the bodies of the chat requests so far, as the product sent them, oldest first.
+        replies: what vLLM streamed to each, raw; a refused one has none.
         refused: how many chat requests came when nothing was left to say; each got a 400.
     """
 
@@ -128,8 +129,9 @@ class ForcedEngine:
     def __init__(self, running: process.Running) -> None:
         self.running = running
         self.requests: list[dict[str, Any]] = []
+        self.replies: list[bytearray] = []
         self.refused = 0
-        self._script: deque[str] = deque()
+        self._script: deque[str | list[int]] = deque()
         self._socket = running.url.removeprefix("unix:")
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -138,12 +140,12 @@ class ForcedEngine:
         if not self._ready.wait(30):
             raise RuntimeError("The relay did not start.")
 
-    def say(self, *replies: str) -> None:
-        """Queues what the next chat requests will be answered with, in order."""
+    def say(self, *replies: str | list[int]) -> None:
+        """Queues what the next chat requests will be answered with, in order; a list is the very tokens to say."""
         self._script.extend(replies)
 
     @property
-    def unsaid(self) -> tuple[str, ...]:
+    def unsaid(self) -> tuple[str | list[int], ...]:
         """What was queued and not asked for."""
         return tuple(self._script)
 
@@ -151,6 +153,7 @@ class ForcedEngine:
         """Forgets the queue and the records."""
         self._script.clear()
         self.requests.clear()
+        self.replies.clear()
         self.refused = 0
 
     def close(self) -> None:
@@ -186,6 +189,7 @@ class ForcedEngine:
     async def _pass_on(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         chat = None
+        said = bytearray()
         if request.method == "POST" and request.path == "/v1/chat/completions":
             chat = json.loads(body)
         if chat is not None and not self._is_probe(chat):
@@ -194,7 +198,10 @@ class ForcedEngine:
                 self.refused += 1
                 message = "The test has nothing left to say: one more engine.say(...), or one request too many."
                 return web.json_response({"error": {"message": message, "code": 400}}, status=400)
-            chat = chat | {"vllm_xargs": {"force_token_ids": await self._tokens(self._script.popleft())}}
+            wanted = self._script.popleft()
+            tokens = wanted if isinstance(wanted, list) else await self._tokens(wanted)
+            chat = chat | {"vllm_xargs": {"force_token_ids": tokens}}
+            self.replies.append(said)
             body = json.dumps(chat).encode()
         headers = {
             k: v for k, v in request.headers.items() if k.lower() not in {"host", "content-length", "connection"}
@@ -208,6 +215,7 @@ class ForcedEngine:
             )
             await reply.prepare(request)
             async for chunk in got.content.iter_any():
+                said += chunk
                 await reply.write(chunk)
             await reply.write_eof()
             return reply

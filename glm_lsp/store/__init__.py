@@ -1,0 +1,13 @@
+"""One sqlite file of conversations for each workspace.
+
+Never rewrites a message, never deletes a file, and lets no SQL out.
+
+A file that is damaged or of another program is set aside under another name, and a fresh one takes its place; one that
+was written by a newer release is left as it is.
+"""
+
+from __future__ import annotations
+
+from glm_lsp.store.rows import Entry, Holder, Loaded, Request, Said, Store, held, tools_json, went_on
+
+__all__ = ["Entry", "Holder", "Loaded", "Request", "Said", "Store", "held", "tools_json", "went_on"]
