@@ -203,8 +203,9 @@ def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
+# Numbered, so that the stream is no loop of one short stretch, which a turn would rightly end.
 _WORDS = ("The", " value", " of", " `total`", " is", " a", " sum", ",\n", "    return", " x", " +", " 1")
-_TOKENS = [_event({field: word}) for field in ("reasoning", "content") for word in _WORDS]
+_TOKENS = [_event({("reasoning", "content")[number % 2]: f"{word}{number}"}) for number in range(20) for word in _WORDS]
 _BLOCK = 240  # tokens written at once when nobody holds us back; a multiple of the script's length
 
 

@@ -13,6 +13,9 @@ WINDOW = 3_000
 REPEATS = 6
 """How often the same stretch must follow itself in the window; shorter stretches then repeat far more often."""
 
+_END = 32
+"""Characters that must occur again before a shift is tried."""
+
 
 @dataclass(slots=True)
 class Repetition:
@@ -35,20 +38,21 @@ class Repetition:
         self._tail = (self._tail + "".join(self._pieces))[-WINDOW:]
         self._pieces.clear()
         self._unseen = 0
-        return len(self._tail) == WINDOW and period(self._tail) <= WINDOW // REPEATS
+        return len(self._tail) == WINDOW and period(self._tail, WINDOW // REPEATS) > 0
 
 
-def period(text: str) -> int:
-    """The smallest p such that every character equals the one p places before it; linear in the text's length."""
-    borders = [0] * len(text)
-    length = 0
-    for index in range(1, len(text)):
-        while length and text[index] != text[length]:
-            length = borders[length - 1]
-        if text[index] == text[length]:
-            length += 1
-        borders[index] = length
-    return len(text) - (borders[-1] if borders else 0)
+def period(text: str, longest: int) -> int:
+    """The smallest p up to `longest` such that every character equals the one p places before it; 0 where none is.
+
+    Only shifts at which the text's end occurs again are tried, so honest text costs one search.
+    """
+    end = text[-_END:]
+    at = text.rfind(end, 0, len(text) - 1)
+    while at >= 0 and (shift := len(text) - len(end) - at) <= longest:
+        if text.startswith(text[shift:]):
+            return shift
+        at = text.rfind(end, 0, at + len(end) - 1)
+    return 0
 
 
 def call_in_thinking(thinking: str) -> bool:
