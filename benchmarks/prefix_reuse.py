@@ -4,12 +4,16 @@ Never measures time: the engine is the real vLLM with a tiny GLM-4.7, whose word
 
 Nine requests: three tasks of a person, each with two tool steps and an answer. What could be cached of a request is the
 prompt and the reply before it, in full blocks; the last sampled token is never in the cache (vLLM does not write it).
+
+The last rows are with multi-token prediction on. vLLM then gives up the last block that it finds, once a request; and
+it takes no logits processor, so the words are not forced: they are drawn letter by letter from a few.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import importlib
 import re
 import secrets
@@ -70,17 +74,24 @@ CLIENTS = (
 SHAPES = ("canonical", "new lines around", "split otherwise")
 """How the model writes: as its template would, with white space that the template strips, letter by letter."""
 
+DRAFTED = "at random, MTP on"
+_DRAWN = "the sum of</think><|user|>"
+_FEWEST = 120  # tokens of a drawn reply; that no `</think>` is among so many does not happen
+
 
 def run() -> dict[str, Any]:
     """Measures every client on every shape; each has a part of the cache of its own."""
     with _engine() as forced:
         rows = [asyncio.run(_measure(forced, client, shape)) for shape in SHAPES for client in CLIENTS]
+    with _engine(mtp=True) as drafting:
+        rows += [asyncio.run(_measure(drafting, client, DRAFTED)) for client in CLIENTS]
     return {"rows": rows, "block": BLOCK, "requests": 3 * TASKS}
 
 
 def table(result: dict[str, Any]) -> list[tuple[str, ...]]:
     """Rows for a person."""
-    rows: list[tuple[str, ...]] = [("the model writes", "client", "cached of possible", "cached of prompt", "missed")]
+    heading = ("the model writes", "client", "cached of possible", "cached of prompt", "missed", "blocks a request")
+    rows: list[tuple[str, ...]] = [heading]
     rows += [
         (
             row["shape"],
@@ -88,6 +99,7 @@ def table(result: dict[str, Any]) -> list[tuple[str, ...]]:
             f"{row['of_possible']:.1%}",
             f"{row['of_prompt']:.1%}",
             f"{row['possible'] - row['cached']:,} tokens",
+            f"{row['blocks_missed_a_request']:.2f}",
         )
         for row in result["rows"]
     ]
@@ -95,18 +107,28 @@ def table(result: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 @contextlib.contextmanager
-def _engine() -> Iterator[Any]:
-    """Starts the tests' own engine, and ends it."""
+def _engine(*, mtp: bool = False) -> Iterator[Any]:
+    """Starts the tests' own engine, and ends it; with `mtp` it drafts a token a step and says what it likes."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
     server: Any = importlib.import_module("engine.server")  # the tests are no package of the product
 
     try:
         python = server.engine_python()
+        launch = server.forced_launch(python)
+        if mtp:
+            kept = launch.flags[: launch.flags.index("--logits-processors")]
+            drafts = ("--speculative-config.method", "mtp", "--speculative-config.num_speculative_tokens", "1")
+            launch = dataclasses.replace(
+                launch,
+                model=str(server.tiny_glm(python, mtp=True)),
+                flags=(*kept, *drafts),
+                label=f"{launch.label} MTP",
+            )
     except RuntimeError as error:
         sys.exit(f"{NAME}: {error}")
     with tempfile.TemporaryDirectory() as folder:
         try:
-            forced = server.ForcedEngine(server.start(server.forced_launch(python), Path(folder)))
+            forced = server.ForcedEngine(server.start(launch, Path(folder)))
             yield forced
             forced.close()
         finally:
@@ -115,6 +137,12 @@ def _engine() -> Iterator[Any]:
 
 async def _measure(forced: Any, client: Client, shape: str) -> dict[str, Any]:
     extra: dict[str, Any] = {"cache_salt": secrets.token_hex(8), "chat_template_kwargs": client.template}
+    if shape == DRAFTED:
+        extra |= {
+            "allowed_token_ids": await _letters(forced.url, _DRAWN),
+            "min_tokens": _FEWEST,
+            "temperature": 1.0,
+        }
     engine = HttpEngine(EngineSettings(url=forced.url, extra_body=extra), environment={})
     messages: list[Message] = [_HEAD]
     log: TokenLog | None = None
@@ -146,6 +174,7 @@ async def _measure(forced: Any, client: Client, shape: str) -> dict[str, Any]:
         "exactness": engine.exactness if client.exact else "messages",
         "cached": cached,
         "possible": possible,
+        "blocks_missed_a_request": (possible - cached) / BLOCK / (3 * TASKS - 1),
         "prompt": prompted,
         "of_possible": cached / possible,
         "of_prompt": cached / prompted,

@@ -11,19 +11,31 @@ import hashlib
 import json
 import os
 import platform
-import re
 import secrets
 import threading
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import platformdirs
 import psutil
 
-from glm_lsp.errors import Conflict, UsageError
-from glm_lsp.store import Entry, Holder, Loaded, Request, Said, Store, held, tools_json, went_on
+from glm_lsp.errors import Conflict, GlmError, UsageError
+from glm_lsp.store import (
+    Compaction,
+    Entry,
+    Holder,
+    Loaded,
+    Request,
+    Said,
+    Store,
+    as_json,
+    held,
+    markdown,
+    tools_json,
+    went_on,
+)
 from glm_lsp.terms import Message, TokenLog, ToolCall, ToolSpec, Usage
 
 if TYPE_CHECKING:
@@ -45,6 +57,7 @@ class Conversation:
         name: what the person calls it; may be empty.
         turn: names the turn that what is appended belongs to; each claim begins one.
         words: how the person's first ask begins, for the list; else the first user message says it.
+        seen: the digest of each file as the model knows it, by path.
     """
 
     tools: tuple[ToolSpec, ...] = ()
@@ -53,12 +66,15 @@ class Conversation:
     name: str = ""
     turn: str = field(default_factory=lambda: secrets.token_hex(4))
     words: str = ""
+    seen: dict[str, str] = field(default_factory=dict)
     _store: Store | None = None
     _generation: int = 0
     _said: list[tuple[str, float]] = field(default_factory=list)
     _requests: list[Request] = field(default_factory=list)
     _logs: dict[str, TokenLog] = field(default_factory=dict)
     _epoch: dict[str, int] = field(default_factory=dict)
+    _compactions: list[Compaction] = field(default_factory=list)
+    _kept: dict[str, str] = field(default_factory=dict)
     _holder: Holder | None = None
 
     @property
@@ -67,13 +83,49 @@ class Conversation:
         return tuple(self._messages)
 
     @property
-    def log(self) -> TokenLog | None:
-        """The exact tokens of the latest request that had any."""
-        return next((self._logs[r.fingerprint] for r in reversed(self._requests) if r.fingerprint), None)
+    def shown(self) -> tuple[Message, ...]:
+        """What the model reads: everything, or what a compaction put in the place of the first messages and the rest."""
+        if not self._compactions:
+            return self.messages
+        last = self._compactions[-1]
+        return (*last.opening, *self._messages[last.covers :])
 
-    def log_of(self, fingerprint: str) -> TokenLog | None:
-        """The exact tokens as the engine with this fingerprint knows them; for going back to an earlier model."""
-        return self._logs.get(fingerprint)
+    @property
+    def logs(self) -> tuple[TokenLog, ...]:
+        """The exact tokens of the first messages `shown`, as each engine that told any knows them, the latest first."""
+        latest = dict.fromkeys(request.fingerprint for request in reversed(self._requests) if request.fingerprint)
+        logs = (self._logs[fingerprint] for fingerprint in latest)
+        return tuple(replace(log, covers=log.covers - self._hidden) for log in logs if log.covers > self._folded_to)
+
+    @property
+    def log(self) -> TokenLog | None:
+        """The latest of them."""
+        return next(iter(self.logs), None)
+
+    @property
+    def measured(self) -> tuple[int, int] | None:
+        """Tokens that the engine counted, and how many of the messages `shown` they are of; None where it never did."""
+        for request in reversed(self._requests):
+            if request.covers <= self._folded_to:
+                return None
+            if request.usage.read:
+                return request.usage.read + request.usage.written, request.covers - self._hidden
+        return None
+
+    @property
+    def compactions(self) -> tuple[Compaction, ...]:
+        """What was put in the place of earlier messages, oldest first."""
+        return tuple(self._compactions)
+
+    @property
+    def _folded_to(self) -> int:
+        """How many messages the latest compaction stands for."""
+        return self._compactions[-1].covers if self._compactions else 0
+
+    @property
+    def _hidden(self) -> int:
+        """How many messages fewer the model reads than there are."""
+        return self._folded_to - len(self._compactions[-1].opening) if self._compactions else 0
 
     @property
     def unanswered(self) -> tuple[ToolCall, ...]:
@@ -102,8 +154,20 @@ class Conversation:
                 if not self._lost():
                     raise
                 self._write(fresh, len(self._messages))
+        self._kept.update(self.seen)
         self._messages.extend(messages)
         self._said.extend((self.turn, now) for _ in messages)
+
+    def compact(self, compaction: Compaction) -> None:
+        """Lets the model read something shorter from now on; the record stays whole. Raises as `append` does."""
+        if self._store is not None:
+            try:
+                self._keep(compaction)
+            except Conflict:
+                if not self._lost():
+                    raise
+                self._keep(compaction)
+        self._compactions.append(compaction)
 
     def record(self, log: TokenLog | None, usage: Usage, *, model: str = "") -> None:
         """Keeps what a request cost and, where the engine told them, its exact tokens.
@@ -122,7 +186,8 @@ class Conversation:
                 self._store.record(self.id, [request])
         self._requests.append(request)
         if log is not None and request.fingerprint:
-            self._logs[log.fingerprint], self._epoch[log.fingerprint] = log, request.epoch
+            kept = replace(log, covers=request.covers)
+            self._logs[log.fingerprint], self._epoch[log.fingerprint] = kept, request.epoch
 
     def _write(self, said: list[Said], after: int) -> None:
         assert self._store is not None  # noqa: S101 - for the type checker: only called with one
@@ -136,7 +201,12 @@ class Conversation:
             first=self.words.strip()[:200] or _first_words(everything),
             holder=self._holder,
             dead=is_dead,
+            seen={path: digest for path, digest in self.seen.items() if self._kept.get(path) != digest},
         )
+
+    def _keep(self, compaction: Compaction) -> None:
+        assert self._store is not None  # noqa: S101 - for the type checker: only called with one
+        self._store.compact(self.id, len(self._messages), compaction, holder=self._holder, dead=is_dead)
 
     def _lost(self) -> bool:
         """Whether the whole file went away under us; then what we know of it is written again."""
@@ -148,9 +218,12 @@ class Conversation:
             return False
         name = self.name if self.name and store.named(self.name) is None else ""
         store.create(self.id, name, first=self.words[:200])
+        self._kept.clear()
         if self._messages:
             known = zip(self._messages, self._said, strict=True)
             self._write([Said(message, turn, at) for message, (turn, at) in known], 0)
+        for compaction in self._compactions:
+            self._keep(compaction)
         store.record(self.id, self._requests)
         if self._holder is not None:
             store.take(self.id, self._holder, is_dead)
@@ -158,6 +231,7 @@ class Conversation:
 
     def _request(self, log: TokenLog | None, usage: Usage, model: str) -> Request:
         now, covers = time.time(), len(self._messages)
+        log = replace(log, covers=log.covers + self._hidden) if log is not None else None
         if log is None or not _packable(log.ids):
             return Request(self.turn, covers, 0, 0, (), "", usage, model, now)
         earlier = self._logs.get(log.fingerprint)
@@ -181,7 +255,8 @@ class Conversation:
                 self._epoch[request.fingerprint] = request.epoch
         covers = {request.fingerprint: request.covers for request in loaded.requests}
         self._logs = {name: TokenLog(tuple(grown), covers[name], name) for name, grown in ids.items()}
-        self._requests = list(loaded.requests)
+        self._requests, self._compactions = list(loaded.requests), list(loaded.compactions)
+        self.seen, self._kept = dict(loaded.seen), dict(loaded.seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +285,16 @@ class Conversations:
         fresh = secrets.token_hex(5)
         self.store.create(fresh, name)
         return self.open(fresh)
+
+    def named(self, word: str) -> Conversation:
+        """Loads a conversation as `open` does, or begins one of that name where there is none."""
+        found = self.find(word)
+        if found is not None:
+            return found
+        try:
+            return self.create(word)
+        except UsageError:
+            return self.open(word)  # someone else has begun it in between
 
     def open(self, word: str) -> Conversation:
         """Loads a conversation by its id, its name, or the beginning of its id.
@@ -275,7 +360,7 @@ class Conversations:
         loaded = self.store.load(self.open(conversation).id)
         if loaded is None:
             raise UsageError(f"There is no conversation {conversation!r}.")
-        return _json(loaded) if form == "json" else _markdown(loaded)
+        return as_json(loaded) if form == "json" else markdown(loaded)
 
     @contextlib.contextmanager
     def claim(self, conversation: Conversation, *, wait: float = 0.0, catch_up: bool = False) -> Iterator[None]:
@@ -296,11 +381,15 @@ class Conversations:
             return
         until = time.monotonic() + wait
         holder = _ourselves()
-        while (other := store.take(conversation.id, holder, is_dead)) is not None:
-            if time.monotonic() >= until:
-                raise held(other)
-            time.sleep(0.05)
-            holder = replace(holder, expires=time.time() + LEASE_SECONDS)
+        try:
+            while (other := _take(conversation, store, holder)) is not None:
+                if time.monotonic() >= until:
+                    raise held(other)
+                time.sleep(0.05)
+                holder = replace(holder, expires=time.time() + LEASE_SECONDS)
+        except BaseException:
+            _OURS.discard(holder.token)
+            raise
         ended = threading.Event()
         beat = threading.Thread(target=_renew, args=(store, conversation.id, holder.token, ended), daemon=True)
         try:
@@ -311,7 +400,9 @@ class Conversations:
         finally:
             conversation._holder = None  # noqa: SLF001 - as in `find`
             ended.set()
-            store.release(conversation.id, holder.token)
+            _OURS.discard(holder.token)  # from here on it counts as dead, also where the file cannot be written now
+            with contextlib.suppress(GlmError):
+                store.release(conversation.id, holder.token)
 
     def _meet(self, conversation: Conversation, *, catch_up: bool) -> None:
         known = len(conversation.messages)
@@ -333,6 +424,8 @@ def is_dead(holder: Holder) -> bool:
         return True
     if holder.host != _host():
         return ahead > LEASE_SECONDS
+    if holder.pid == os.getpid() and holder.token not in _OURS:
+        return True
     try:
         process = psutil.Process(holder.pid)
         return abs(_since_boot(process) - holder.started) >= 1 or process.status() == psutil.STATUS_ZOMBIE
@@ -343,8 +436,22 @@ def is_dead(holder: Holder) -> bool:
 
 
 def _ourselves() -> Holder:
-    expires = time.time() + LEASE_SECONDS
-    return Holder(secrets.token_hex(8), os.getpid(), _since_boot(psutil.Process()), _host(), expires)
+    token, expires = secrets.token_hex(8), time.time() + LEASE_SECONDS
+    _OURS.add(token)
+    return Holder(token, os.getpid(), _since_boot(psutil.Process()), _host(), expires)
+
+
+_OURS: set[str] = set()
+"""The claims of this process that are wanted or held; one that could not be let go of is in the file alone."""
+
+
+def _take(conversation: Conversation, store: Store, holder: Holder) -> Holder | None:
+    try:
+        return store.take(conversation.id, holder, is_dead)
+    except Conflict:
+        if not conversation._lost():  # noqa: SLF001 - as in `find`
+            raise
+        return store.take(conversation.id, holder, is_dead)
 
 
 def _since_boot(process: psutil.Process) -> float:
@@ -382,57 +489,3 @@ def _head(tools: tuple[ToolSpec, ...], messages: list[Message]) -> str:
 def _first_words(messages: list[Message]) -> str:
     text = next((message.text for message in messages if message.role == "user"), "")
     return " ".join(text[:400].split())[:200]
-
-
-_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-def _visible(text: str) -> str:
-    """Text in which what would steer a terminal, or turn the reading direction, is spelled out."""
-    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), text.replace("\r\n", "\n"))
-
-
-def _fenced(text: str, language: str = "text") -> str:
-    shown = _visible(text)
-    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", shown)), default=0))
-    return f"{fence}{language}\n{shown}\n{fence}"
-
-
-def _folded(title: str, text: str) -> str:
-    return f"<details><summary>{title}</summary>\n\n{_fenced(text)}\n\n</details>"
-
-
-def _markdown(loaded: Loaded) -> str:
-    entry = loaded.entry
-    parts = [f"# {_visible(entry.name or entry.first or entry.id)}".replace("\n", " ")]
-    parts.append(f"Conversation {entry.id}, {entry.created:%Y-%m-%d %H:%M} to {entry.updated:%Y-%m-%d %H:%M}.")
-    for one in loaded.said:
-        message = one.message
-        if message.role == "system":
-            parts.append(_folded("System", message.text))
-        elif message.role == "tool":
-            parts.append(_folded("Result", message.text))
-        elif message.role == "user":
-            parts += ["## Asked", _visible(message.text)]
-        else:
-            parts.append("## Answered")
-            if message.thinking:
-                parts.append(_folded("Thinking", message.thinking))
-            if message.text:
-                parts.append(_visible(message.text))
-            for call in message.tool_calls:
-                parts += [f"Called **{_visible(call.name)}**:", _fenced(call.arguments, "json")]
-    return "\n\n".join(parts) + "\n"
-
-
-def _json(loaded: Loaded) -> str:
-    entry = asdict(loaded.entry)
-    whole = {
-        **entry,
-        "created": loaded.entry.created.isoformat(),
-        "updated": loaded.entry.updated.isoformat(),
-        "tools": [asdict(tool) for tool in loaded.tools],
-        "messages": [{**asdict(one.message), "turn": one.turn, "at": one.at} for one in loaded.said],
-        "requests": [asdict(request) for request in loaded.requests],
-    }
-    return json.dumps(whole, indent=1)  # ASCII: control characters and half surrogates are spelled out

@@ -65,6 +65,25 @@ class TurnSettings:
         3, "How often a broken proposal or a failed verification goes back to the model.", workspace=True
     )
     same_call_limit: int = option(3, "Identical calls with identical results that end a turn.", workspace=True)
+    idle_steps: int = option(
+        8, "Requests in a row whose calls were all refused or brought nothing new, that end a turn.", workspace=True
+    )
+    thinking_tokens: int = option(0, "Tokens of thinking before one reply at most; 0 for no limit.", workspace=True)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSettings:
+    """What the model reads besides what is asked."""
+
+    instructions: str = option("", "Your own standing instructions, read at the start of every conversation.")
+    instruction_files: list[str] = option(
+        ["AGENTS.md"],
+        "Names of files with a project's instructions: the one at the root is read at the start of a conversation, "
+        "one in a folder with the first file asked about there.",
+    )
+    compact_at: float = option(
+        0.8, "Share of the model's context at which a conversation is made shorter; 0 for never.", workspace=True
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +114,73 @@ class ToolSettings:
     )
 
 
+class McpServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One MCP server, which is either a program that we start (`command`) or one at an address (`url`).
+
+    `${NAME}` in `args`, `env`, `url` and `headers` stands for a variable of the environment, so that passwords need
+    not be in the file, and `${workspace}` for the workspace's root.
+
+    Attributes:
+        command: the program; it speaks over standard input and output.
+        args: its arguments.
+        env: variables that it gets beside the few that every program needs.
+        cwd: the folder it runs in, from the workspace's root; without it the home folder, since programs such as `npx`
+            run what they find where they are, and a workspace may come from a stranger.
+        url: the address of a server that speaks streamable HTTP.
+        headers: sent with every request.
+        tools: patterns, such as `search_*`, of those of its tools that the model is offered.
+        allow: patterns of those that may run unasked.
+        enabled: whether it is used at all.
+        connect_seconds: how long it may take until its tools are known.
+        call_seconds: how long one call may take.
+    """
+
+    command: str = ""
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    cwd: str = ""
+    url: str = ""
+    headers: dict[str, str] = {}
+    tools: tuple[str, ...] = ("*",)
+    allow: tuple[str, ...] = ()
+    enabled: bool = True
+    connect_seconds: float = 30.0
+    call_seconds: float = 120.0
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what does not go together."""
+        if bool(self.command) == bool(self.url):
+            raise ValueError("It needs either `command` or `url`")
+        alien = [name for name in ("args", "env", "cwd") if getattr(self, name)] if self.url else []
+        alien += ["headers"] if self.command and self.headers else []
+        if alien:
+            raise ValueError(f"`{alien[0]}` does not go with `{'url' if self.url else 'command'}`")
+        if self.url and not self.url.startswith(("http://", "https://", "${")):
+            raise ValueError("`url` begins with `http://` or `https://`")
+        if not (self.connect_seconds > 0 and self.call_seconds > 0):
+            raise ValueError("A time limit is more than 0 seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class McpSettings:
+    """Servers with further tools for the model; none of it is for a workspace to say."""
+
+    servers: dict[str, McpServer] = option(
+        {},
+        "MCP servers by name, one table `[mcp.servers.NAME]` each, with `command` or `url`; see [MCP servers](mcp.md).",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All options, by section."""
 
     engine: EngineSettings = field(default_factory=EngineSettings)
     turn: TurnSettings = field(default_factory=TurnSettings)
+    prompt: PromptSettings = field(default_factory=PromptSettings)
     edits: EditSettings = field(default_factory=EditSettings)
     tools: ToolSettings = field(default_factory=ToolSettings)
+    mcp: McpSettings = field(default_factory=McpSettings)
 
 
 def sections() -> Iterator[tuple[str, type, tuple[Field[Any], ...]]]:
@@ -201,6 +279,8 @@ def _merge(merged: dict[str, dict[str, Any]], new: Mapping[str, Any], *, source:
 
 
 def _fit(value: Any, kind: Any, where: str) -> Any:
+    if kind == dict[str, McpServer] and isinstance(value, dict):
+        return {name: _server(one, f"{where}.{name}") for name, one in value.items()}
     try:
         fitted = msgspec.convert(value, kind, strict=True)
     except msgspec.ValidationError as error:
@@ -208,6 +288,23 @@ def _fit(value: Any, kind: Any, where: str) -> Any:
     if isinstance(fitted, int | float) and not isinstance(fitted, bool) and fitted < 0 and "priority" not in where:
         raise SettingsError(f"{where} is {value!r}: it cannot be negative.")
     return fitted
+
+
+def _server(value: Any, where: str) -> McpServer:
+    """One MCP server; errors do not show what was given, since there may be passwords in it."""
+    if isinstance(value, dict):
+        known = dict.fromkeys(McpServer.__struct_fields__)
+        unknown = [key for key in value if key not in known]
+        if unknown:
+            raise SettingsError(f"{where}: there is no option {unknown[0]}.", hint=_nearest(unknown[0], known))
+    try:
+        return msgspec.convert(value, McpServer, strict=True)
+    except msgspec.ValidationError as error:
+        words, _, place = str(error).partition(" - at `$")
+        option_name = place.strip("`").removeprefix(".").partition("[")[0]
+        raise SettingsError(
+            f"{where}{f'.{option_name}' if option_name else ''}: {words[:1].lower()}{words[1:]}."
+        ) from error
 
 
 def _nearest(name: str, known: Mapping[str, Any]) -> str:

@@ -17,15 +17,18 @@ from glm_lsp.edits.journal import Journal
 from glm_lsp.edits.paths import Jail
 from glm_lsp.errors import CheckFailed, UsageError
 from glm_lsp.index.walk import Listing, find_root, walk
+from glm_lsp.terms import Ask
 from glm_lsp.turn import Turn
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
     from pathlib import Path
 
     from glm_lsp.edits.journal import Run
     from glm_lsp.engine.engine import Engine
     from glm_lsp.settings import Settings
-    from glm_lsp.terms import Ask, Proposal
+    from glm_lsp.terms import Event, PermissionAsked, Proposal, QuestionAsked
+    from glm_lsp.tools import Tool
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +68,21 @@ class Workspace:
         """A shadow copy to work in; nothing in it touches the disk."""
         return Draft(self._jail(), self.settings.edits)
 
-    def turn(self, ask: Ask, engine: Engine, *, conversation: Conversation | None = None, draft: Draft) -> Turn:
+    def turn(
+        self,
+        ask: Ask,
+        engine: Engine,
+        *,
+        draft: Draft,
+        conversation: Conversation | None = None,
+        permit: Callable[[PermissionAsked], Awaitable[bool]] | None = None,
+        answer: Callable[[QuestionAsked], Awaitable[str]] | None = None,
+        further: tuple[Tool, ...] = (),
+        notes: tuple[str, ...] = (),
+    ) -> Turn:
         """A turn for this Ask, ready to run; the engine must be connected.
+
+        `permit`, `answer`, `further` and `notes` are as in Turn.
 
         Raises:
             UsageError: no such action, or one that needs words and has none.
@@ -83,7 +99,33 @@ class Workspace:
             listing=self.listing,
             engine=engine,
             settings=self.settings,
+            permit=permit,
+            answer=answer,
+            further=further,
+            notes=notes,
         )
+
+    def compact(
+        self, conversation: Conversation, engine: Engine, *, draft: Draft | None = None, instruction: str = ""
+    ) -> AsyncGenerator[Event, None]:
+        """Makes a conversation shorter for the model, and yields the events of that as a turn does.
+
+        Args:
+            conversation: its claim is held.
+            engine: connected; it writes the summary.
+            draft: the one the conversation works in, if it goes on; what it had read has to be read again.
+            instruction: the person's wishes for the summary.
+        """
+        return Turn(
+            id=uuid.uuid4().hex[:8],
+            ask=Ask("chat", instruction, thinking="off"),
+            action=actions.find("chat"),
+            conversation=conversation,
+            draft=draft or self.draft(),
+            listing=self.listing,
+            engine=engine,
+            settings=self.settings,
+        ).compact()
 
     def accept(self, proposal: Proposal, *, label: str) -> str:
         """Writes a proposal to the disk, all of it or nothing, and returns the run's id for `undo`.

@@ -30,6 +30,8 @@ from wire_server import (
 
 from glm_lsp.engine import open_engine
 from glm_lsp.engine.client import HttpEngine
+from glm_lsp.engine.connection import Connection
+from glm_lsp.engine.dialects import DIALECTS
 from glm_lsp.engine.sse import EventParser
 from glm_lsp.errors import (
     CannotDo,
@@ -643,6 +645,93 @@ async def test_a_whole_conversation_is_spelled_for_vllm() -> None:
         "chat_template_kwargs": {"enable_thinking": True, "clear_thinking": False},
         "priority": 3,
     }
+
+
+TALK = (
+    Message("user", "Hello"),
+    Message("assistant", "Hi.", thinking="\nHm."),
+    Message("user", "So?"),
+)
+
+
+@pytest.mark.parametrize("thinking", [True, False])
+@pytest.mark.parametrize(
+    ("dialect", "field", "spelled", "absent"),
+    [
+        (
+            "sglang",
+            "reasoning_content",
+            {"chat_template_kwargs": lambda on: {"enable_thinking": on, "clear_thinking": False}},
+            {"thinking", "reasoning", "tool_stream", "priority"},
+        ),
+        (
+            "zai",
+            "reasoning_content",
+            {
+                "thinking": lambda on: {"type": "enabled" if on else "disabled", "clear_thinking": False},
+                "tool_stream": lambda _: True,
+            },
+            {"chat_template_kwargs", "reasoning", "stream_options"},
+        ),
+        (
+            "openrouter",
+            "reasoning",
+            {"reasoning": lambda on: {"enabled": on}},
+            {"chat_template_kwargs", "thinking", "tool_stream"},
+        ),
+    ],
+    ids=["sglang", "zai", "openrouter"],
+)
+async def test_other_servers_are_told_in_their_own_words_to_think_and_to_keep_it(
+    dialect: str, field: str, spelled: dict[str, Any], absent: set[str], thinking: bool
+) -> None:
+    models = {"data": [{"id": "z-ai/glm-4.7", "owned_by": "sglang" if dialect == "sglang" else "someone"}]}
+    named = {} if dialect == "sglang" else {"dialect": dialect}
+    prompt = Prompt(TALK, (READ,), thinking=thinking, sampling=HELLO.sampling)
+    body = await sent(prompt, models=models, version=None, **named)
+    assert {name: body[name] for name in spelled} == {name: value(thinking) for name, value in spelled.items()}
+    assert not absent & set(body)
+    assert body["messages"][1] == {"role": "assistant", "content": "Hi.", field: "\nHm."}
+    assert body["max_tokens"] > 1000
+
+
+async def test_a_model_that_always_thinks_is_never_told_not_to() -> None:
+    models = {"data": [{"id": "glm-5.3", "owned_by": "someone"}]}
+    prompt = Prompt(HELLO.messages, (), thinking=False, sampling=HELLO.sampling)
+    body = await sent(prompt, models=models, version=None, dialect="zai")
+    assert body["thinking"]["type"] == "enabled"
+
+
+@pytest.mark.parametrize(
+    ("url", "known"),
+    [
+        ("https://api.z.ai/api/paas/v4", ["zai"]),
+        ("https://openrouter.ai/api/v1", ["openrouter"]),
+        ("https://not-openrouter.ai/api/v1", []),
+        ("unix:/x", []),
+    ],
+)
+def test_a_public_address_is_known_by_its_host(url: str, known: list[str]) -> None:
+    host = Connection(EngineSettings(url=url), environment={}).host
+    assert [dialect.id for dialect in DIALECTS.values() if host in dialect.hosts] == known
+
+
+async def test_thinking_that_comes_only_in_details_is_found() -> None:
+    details = [{"type": "reasoning.text", "text": "Hm.", "index": 0, "format": "unknown"}, {"type": "x", "data": "e"}]
+    assert together(await ask_server(WireServer(spoken({"reasoning_details": details}, TEXT))))["thinking"] == "Hm."
+    both = {"reasoning": "Hm.", "reasoning_details": details}
+    assert together(await ask_server(WireServer(spoken(both, TEXT))))["thinking"] == "Hm.", "and not twice"
+
+
+@pytest.mark.parametrize(
+    ("thinking", "tokens", "dialect", "budget"),
+    [(True, 100, "", 100), (False, 100, "", None), (True, 0, "", None), (True, 100, "sglang", None)],
+)
+async def test_a_cap_on_thinking_goes_to_who_can_keep_it(
+    thinking: bool, tokens: int, dialect: str, budget: int | None
+) -> None:
+    prompt = Prompt(HELLO.messages, (), thinking=thinking, sampling=HELLO.sampling, thinking_tokens=tokens)
+    assert (await sent(prompt, dialect=dialect)).get("thinking_token_budget") == budget
 
 
 async def test_priority_of_person_and_prompt_add_up() -> None:

@@ -160,9 +160,8 @@ class TestExactTokens:
         for log in (TokenLog((1, 2), 3, "a"), TokenLog((8, 9), 3, "b"), TokenLog((1, 2, 3), 5, "a")):
             conversation.record(log, Usage())
         again = one.open(conversation.id)
-        assert again.log == again.log_of("a") == TokenLog((1, 2, 3), 5, "a")
-        assert again.log_of("b") == TokenLog((8, 9), 3, "b")
-        assert again.log_of("c") is None
+        assert again.log == TokenLog((1, 2, 3), 5, "a")
+        assert again.logs == (TokenLog((1, 2, 3), 5, "a"), TokenLog((8, 9), 3, "b"))
 
     def test_a_request_without_tokens_leaves_the_log_as_it_was(self, tmp_path: Path) -> None:
         one, conversation = started(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,16 +13,14 @@ from stories import project, said
 from glm_lsp import settings as options
 from glm_lsp.conversations import Conversation
 from glm_lsp.engine.scripted import Reply, ScriptedEngine
-from glm_lsp.errors import SettingsError
+from glm_lsp.errors import SettingsError, UsageError
 from glm_lsp.settings import Settings, ToolSettings
 from glm_lsp.terms import Ask, Ended, Event, PermissionAsked, ToolCalled, ToolReturned
 from glm_lsp.tools.confine import confined
-from glm_lsp.tools.permissions import Permissions, matches
+from glm_lsp.tools.permissions import Permissions, Rule, matches
 from glm_lsp.workspace import Workspace
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from glm_lsp.turn import Turn
 
 
@@ -126,7 +125,7 @@ async def test_the_setting_offers_commands_and_permits_those_it_names(root: Path
     events = await played(made)
     assert "run_command" in offered(made)
     assert [result.ok for result in results(events)] == [True, False, False]
-    assert "These may: echo *" in results(events)[1].result
+    assert "These commands may be run: echo *" in results(events)[1].result
     assert not (root / "owned").exists()
 
 
@@ -232,15 +231,105 @@ class TestAPersonsWords:
 
     async def test_a_refusal_outranks_a_permission(self) -> None:
         permit = Permissions(["make *"])
-        permit.refuse("make install")
+        permit.remember(Rule("run_command", "make install", permitted=False))
         assert await permit(asked("make test"))
         assert not await permit(asked("make install"))
+
+    async def test_always_for_a_command_that_looks_like_a_pattern_holds_for_its_letters_only(self) -> None:
+        person = Person("always", "no")
+        permit = Permissions(ask=person)
+        assert await permit(asked("rm *"))
+        assert not await permit(asked("rm notes.md"))
+
+    async def test_a_whole_tool_can_be_permitted_but_never_all_commands(self) -> None:
+        person = Person("tool", "tool", "no")
+        permit = Permissions(ask=person)
+        assert await permit(asked('db__query {"sql": "one"}', tool="db__query", confined=False))
+        assert await permit(asked('db__query {"sql": "two"}', tool="db__query", confined=False))
+        assert not await permit(asked("make"))
+        assert not await permit(asked("make"))
+        assert [rule.tool for rule in permit.rules] == ["db__query"]
 
     async def test_two_turns_that_want_the_same_ask_once(self) -> None:
         person = Person("always")
         permit = Permissions(ask=person)
         assert await asyncio.gather(permit(asked("make")), permit(asked("make"))) == [True, True]
         assert person.asked == ["make"]
+
+
+class TestWhatIsKept:
+    @pytest.fixture
+    def state(self, tmp_path: Path) -> dict[str, str]:
+        return {"GLM_LSP_STATE_DIR": str(tmp_path / "state")}
+
+    def file(self, state: dict[str, str]) -> Path:
+        (found,) = (Path(state["GLM_LSP_STATE_DIR"]) / "permissions").glob("*.json")
+        return found
+
+    async def test_answers_for_good_hold_in_the_next_chat_of_this_workspace_alone(
+        self, root: Path, tmp_path: Path, state: dict[str, str]
+    ) -> None:
+        permit = Permissions.at(root, ask=Person("always", "never", "once"), environment=state)
+        assert [await permit(asked(c)) for c in ("make", "rm x", "ls")] == [True, False, True]
+        again = Permissions.at(root, environment=state)
+        assert [again.known(asked(c)) for c in ("make", "rm x", "ls")] == [True, False, None]
+        assert again.known(asked("make", confined=False)) is None
+        assert Permissions.at(tmp_path, environment={**state}).known(asked("make")) is None
+        file = self.file(state)
+        assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+
+    async def test_a_rule_is_forgotten_by_its_number(self, root: Path, state: dict[str, str]) -> None:
+        permit = Permissions.at(root, ask=Person("always", "never"), environment=state)
+        await permit(asked("make"))
+        await permit(asked("rm x"))
+        assert permit.forget(1).detail == "make"
+        assert [rule.detail for rule in Permissions.at(root, environment=state).rules] == ["rm x"]
+        with pytest.raises(UsageError, match="no permission 2"):
+            permit.forget(2)
+
+    async def test_two_chats_add_to_one_file(self, root: Path, state: dict[str, str]) -> None:
+        one, two = (Permissions.at(root, ask=Person("always"), environment=state) for _ in range(2))
+        await one(asked("make"))
+        await two(asked("ls"))
+        assert [rule.detail for rule in Permissions.at(root, environment=state).rules] == ["make", "ls"]
+
+    @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": 1, "rules": [{"tool": 3}]}', b"\xff"])
+    async def test_a_damaged_file_permits_nothing_and_is_set_aside(
+        self, root: Path, state: dict[str, str], content: bytes
+    ) -> None:
+        Permissions.at(root, environment=state).remember(Rule("run_command", "make", permitted=True))
+        file = self.file(state)
+        file.write_bytes(content)
+        permit = Permissions.at(root, environment=state)
+        assert permit.known(asked("make")) is None
+        assert "asked again" in permit.notes[0]
+        assert [p.read_bytes() for p in file.parent.glob("*.damaged-*")] == [content]
+        permit.remember(Rule("run_command", "ls", permitted=True))
+        assert Permissions.at(root, environment=state).known(asked("ls")) is True
+
+    async def test_a_file_of_a_newer_release_is_left_alone(self, root: Path, state: dict[str, str]) -> None:
+        Permissions.at(root, environment=state).remember(Rule("run_command", "make", permitted=True))
+        newer = b'{"version": 2, "rules": [], "more": 1}'
+        self.file(state).write_bytes(newer)
+        permit = Permissions.at(root, environment=state)
+        permit.remember(Rule("run_command", "ls", permitted=True))
+        assert permit.known(asked("ls")) is True
+        assert self.file(state).read_bytes() == newer
+        assert "newer release" in permit.notes[0]
+
+    async def test_nothing_is_kept_where_the_model_could_write_it(self, root: Path) -> None:
+        permit = Permissions.at(root, environment={"GLM_LSP_STATE_DIR": str(root / "state")})
+        permit.remember(Rule("run_command", "make", permitted=True))
+        assert permit.known(asked("make")) is True
+        assert not (root / "state").exists()
+        assert "inside the workspace" in permit.notes[0]
+
+    async def test_an_answer_that_cannot_be_written_holds_and_is_said(self, root: Path, tmp_path: Path) -> None:
+        (tmp_path / "state").write_text("a file, where a folder should be")
+        permit = Permissions.at(root, environment={"GLM_LSP_STATE_DIR": str(tmp_path / "state")})
+        permit.remember(Rule("run_command", "make", permitted=True))
+        assert permit.known(asked("make")) is True
+        assert "nothing is kept" in permit.notes[0]
 
 
 @pytest.mark.parametrize("line", ['commands = ["sh *"]', 'readable_folders = ["~"]', "command_seconds = 1e9"])

@@ -14,6 +14,7 @@ from glm_lsp.cli import words
 from glm_lsp.cli.render import Terminal
 from glm_lsp.edits.hunks import hunks
 from glm_lsp.terms import (
+    Compacted,
     Ended,
     Event,
     FileChange,
@@ -21,8 +22,10 @@ from glm_lsp.terms import (
     HunkGrew,
     HunkOpened,
     Objection,
+    PermissionAsked,
     Proposal,
     Proposed,
+    QuestionAsked,
     Started,
     TextAdded,
     ThinkingAdded,
@@ -489,6 +492,8 @@ def everywhere(evil: str) -> tuple[Happening, ...]:
         TextAdded(evil),
         TextAdded(f"{evil}\n{evil}"),
         Warned("w", evil),
+        QuestionAsked("4", f"{evil}\n{evil}", (evil, evil)),
+        Compacted(9, 3, 1, evil, Usage(1, 1)),
         Proposed(Proposal("p", evil, (change,), (), (Objection(evil, 1, evil, evil),), (evil,))),
         Ended("error", Usage(), 1.0, "code", evil, evil),
     )
@@ -503,6 +508,7 @@ def test_hostile_text_never_reaches_a_plain_stream(evil: str) -> None:
         terminal.engine_line(evil, evil, where=evil, note=evil)
         terminal.progress(evil, 1, 2)
         terminal.note(evil)
+        terminal.lines(words.permission(PermissionAsked("5", evil, evil, evil, confined=False), 80))
         terminal.diff([FileChange(path_of(evil), evil.encode("utf-8", "surrogatepass"), b"x\n")])
 
     assert not FORBIDDEN.search(stream.getvalue())
@@ -582,6 +588,60 @@ def test_a_megabyte_on_one_line_is_shown_and_keeps_the_live_rows_small() -> None
 )  # fmt: skip
 def test_the_end_says_what_it_cost_or_what_went_wrong(ended: Ended, lines: str) -> None:
     assert plain(Started("refactor", "", "m", thinking=False), ended) == f"{lines}\n"
+
+
+@pytest.mark.parametrize(
+    ("what", "line"),
+    [
+        (
+            Compacted(182_310, 41_200, 14, "They like blue.", Usage(182_310, 3_120)),
+            "Compacted: 182,310 → 41,200 tokens · 14 file bodies, summary of older turns · cost 3,120 tokens · 182,310 read",
+        ),
+        (Compacted(9_000, 4_000, 1, "", Usage()), "Compacted: 9,000 → 4,000 tokens · 1 file body"),
+    ],
+    ids=["summarised", "files alone"],
+)
+def test_a_compaction_is_one_line_with_its_cost(what: Compacted, line: str) -> None:
+    assert plain(BEGIN, what, DONE).splitlines()[0] == line
+
+
+def test_a_question_is_numbered_for_its_answers() -> None:
+    said = plain(BEGIN, QuestionAsked("1", "Which one?\nIt matters.", ("red", "light\nblue")), DONE)
+    assert said.splitlines()[:4] == ["? Which one?", "  It matters.", "  1  red", "  2  light blue"]
+
+
+@pytest.mark.parametrize(
+    ("tool", "confined", "says"),
+    [
+        ("run_command", True, "confined: no network, no home folder"),
+        ("run_command", False, "not confined: no bubblewrap here; it can reach the network and your files"),
+        ("db__query", False, "not confined: its server"),
+    ],
+)
+def test_a_permission_shows_all_that_will_run_letter_by_letter(tool: str, confined: bool, says: str) -> None:
+    detail = "echo a\u200bb\tc\u00a0d\n" + "x" * 200 + "\n\nend"
+    first, *marked, last = [row for row, _ in words.permission(PermissionAsked("1", tool, "t", detail, confined), 80)]
+    assert first == (
+        "The model asks to run a command:" if tool == "run_command" else "The model asks to use db__query:"
+    )
+    assert all(row.startswith("  │ ") and len(row) <= 80 for row in marked)
+    assert marked[0] == "  │ echo a<U+200B>b␉c<U+00A0>d"
+    assert "".join(row.removeprefix("  │ ") for row in marked[1:-2]) == "x" * 200
+    assert marked[-2:] == ["  │ ", "  │ end"]
+    assert last.strip().startswith(says)
+
+
+def test_rows_in_place_leave_while_a_person_types_and_come_back() -> None:
+    tty = Tty()
+    with live(tty) as terminal:
+        for event in events(BEGIN, ThinkingAdded("Hm.")):
+            terminal.show(event)
+        terminal.refresh()
+        assert "Thinking…" in "\n".join(tty.seen)
+        with terminal.typing():
+            assert "Thinking…" not in "\n".join(tty.seen)
+        terminal.refresh()
+        assert "Thinking…" in "\n".join(tty.seen)
 
 
 def test_thinking_that_was_cut_off_is_folded_with_the_time_it_took() -> None:

@@ -231,7 +231,7 @@ class TestGit:
         assert "left out" in outcome.text
 
     def test_without_a_repository_it_is_not_offered(self) -> None:
-        assert "git" not in {t.spec.name for t in tools.offered(repository=False, commands=True)}
+        assert "git" not in {t.spec.name for t in tools.offered(repository=False, commands=True, person=True)}
 
 
 class TestRunCommand:
@@ -391,5 +391,6 @@ async def test_many_reads_at_once_lose_none(tmp_path: Path) -> None:
     assert all(result.ok for result in story.results())
 
 
-def test_there_are_at_most_a_dozen_tools() -> None:
-    assert len(tools.TOOLS) <= 12
+@pytest.mark.parametrize("person", [True, False])
+def test_at_most_a_dozen_tools_are_offered_in_any_one_conversation(person: bool) -> None:
+    assert len(tools.offered(repository=True, commands=True, person=person)) <= 12

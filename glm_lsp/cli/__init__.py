@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sessions": ("glm_lsp.cli.sessions:sessions", "List, show, export and tidy up conversations."),
     "undo": ("glm_lsp.cli.undo:undo", "Take an applied run back."),
     "engine": ("glm_lsp.cli.engine:engine", "Install, start, stop and watch this host's engine."),
+    "doctor": ("glm_lsp.cli.doctor:doctor", "Check everything, and say what to do about what is wrong."),
 }
 """Name, where the command is, and its line in the help: known without importing it."""
 

@@ -6,6 +6,7 @@ Never prints: events go to a listener, and the end comes back as a Result.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -21,12 +22,13 @@ from glm_lsp.errors import Conflict, GlmError, SettingsError
 from glm_lsp.terms import Ask, Ended, HunkClosed, HunkOpened, Proposal, Proposed, Started, TextAdded, ToolCalled, Warned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from glm_lsp.edits.draft import Draft
     from glm_lsp.engine.engine import Engine
     from glm_lsp.terms import Event
+    from glm_lsp.tools import Tool
     from glm_lsp.workspace import Workspace
 
 Mode = Literal["diff", "apply", "check"]
@@ -46,6 +48,7 @@ class Plan:
         jobs: turns at a time.
         resume: where finished files are noted, and read back to be skipped; None for nowhere.
         conversation: an earlier conversation to go on with; None for one that is not kept.
+        further: tools beside the built-in ones, such as those of MCP servers.
         commit: whether the changes are to be committed, so that files with changes of the person's own stay untouched.
     """
 
@@ -57,6 +60,7 @@ class Plan:
     resume: Path | None = None
     commit: bool = False
     conversation: Conversation | None = None
+    further: tuple[Tool, ...] = ()
 
 
 async def run(
@@ -81,6 +85,20 @@ async def run(
         if plan.verify and work.applied:
             work.revert("cancelled before it was verified")
     return work.result()
+
+
+@contextlib.contextmanager
+def mcp_tools(workspace: Workspace, note: Callable[[str], None]) -> Iterator[tuple[Tool, ...]]:
+    """The tools of the MCP servers in the settings, for as long as it lasts; `note` hears which could not be started."""
+    if not workspace.settings.mcp.servers:
+        yield ()
+        return
+    from glm_lsp.tools.mcp import McpServers
+
+    with McpServers(workspace.settings.mcp, workspace.root) as servers:
+        for line in servers.notes:
+            note(line)
+        yield servers.tools
 
 
 def exit_code(result: Result, plan: Plan) -> int:
@@ -144,7 +162,7 @@ class _Run:
     ) -> TurnResult:
         conversation, draft = last or (self.plan.conversation or Conversation(), self.workspace.draft())
         self._last = (conversation, draft)
-        turn = self.workspace.turn(ask, self.engine, conversation=conversation, draft=draft)
+        turn = self.workspace.turn(ask, self.engine, conversation=conversation, draft=draft, further=self.plan.further)
         words: list[str] = []
         places: dict[str, tuple[str, int]] = {}
         refusals: list[Refusal] = []

@@ -78,7 +78,7 @@ def refactor(
     """Change code by INSTRUCTION (`-` reads it from standard input) in PATHS, or in the whole workspace."""
     from glm_lsp import settings
     from glm_lsp.cli import git, reports
-    from glm_lsp.cli.headless import Plan, exit_code
+    from glm_lsp.cli.headless import Plan, exit_code, mcp_tools
     from glm_lsp.conversations import Conversations
     from glm_lsp.engine import open_engine
     from glm_lsp.index.walk import find_root
@@ -102,6 +102,8 @@ def refactor(
         face.batch(len(selected))
     shelf = Conversations.at(workspace.root) if session else None
     conversation = (shelf.find(session) or shelf.create(session)) if shelf else None
+    stack = contextlib.ExitStack()
+    further = stack.enter_context(mcp_tools(workspace, face.note))
     plan = Plan(
         ask=Ask(action, instruction, selected, thinking),
         mode=mode,
@@ -111,8 +113,9 @@ def refactor(
         resume=resume,
         commit=commit,
         conversation=conversation,
+        further=further,
     )
-    with contextlib.ExitStack() as stack:
+    with stack:
         if shelf and conversation:
             stack.enter_context(shelf.claim(conversation, catch_up=True))
         place = None

@@ -5,6 +5,7 @@ Never decides anything about code, and never prints a character of a model or of
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from dataclasses import dataclass
@@ -19,11 +20,14 @@ from glm_lsp.cli.surface import Surface, bar, cropped, rows_of, tail
 from glm_lsp.cli.words import clean, count, one_line
 from glm_lsp.edits.hunks import counts
 from glm_lsp.terms import (
+    Compacted,
     Ended,
+    Found,
     HunkClosed,
     HunkGrew,
     HunkOpened,
     Proposed,
+    QuestionAsked,
     Started,
     TextAdded,
     ThinkingAdded,
@@ -34,7 +38,7 @@ from glm_lsp.terms import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -156,6 +160,29 @@ class Terminal:
         self._finish_text(self._now)
         self._surface.line(Text(one_line(line, 1000), style))
 
+    def lines(self, rows: Iterable[words.Row]) -> None:
+        """Lines of the command's own, with their indentation; what is foreign in them is harmless already."""
+        self._finish_text(self._now)
+        for row, style in rows:
+            self._surface.line(Text(row, style))
+
+    @contextlib.contextmanager
+    def typing(self) -> Iterator[None]:
+        """Leaves the rows below to a person who types, and takes them again if a turn is under way."""
+        self._finish_text(self._now)
+        self._surface.close_rows()
+        self._surface.flush()
+        try:
+            yield
+        finally:
+            if self._turns:
+                self._surface.open_rows()
+
+    @property
+    def width(self) -> int:
+        """Columns of the terminal now."""
+        return self._surface.width
+
     def diff(self, changes: Iterable[FileChange]) -> None:
         """Prints the changes whole, as a unified diff with context."""
         self._finish_text(self._now)
@@ -215,6 +242,13 @@ class Terminal:
             changes = what.proposal.changes
             self._other(turn, Text(words.size(len(changes), *counts(changes)), "bold"))
             self._remarks(what.proposal)
+        elif isinstance(what, QuestionAsked):
+            turn.path = turn.growing = ""
+            self.lines(words.question(what))
+        elif isinstance(what, Found):
+            self._other(turn, Text(words.found(what.finding), "yellow" if what.finding.severity == "error" else ""))
+        elif isinstance(what, Compacted):
+            self._other(turn, Text(words.compacted(what)))
         elif isinstance(what, Warned):
             self._other(turn, Text(f"Warning: {one_line(what.message)}", "yellow"))
         elif isinstance(what, Ended):

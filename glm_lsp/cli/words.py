@@ -1,4 +1,4 @@
-"""How the terminal says numbers, durations, sizes and endings, and how it makes foreign text harmless.
+"""How the terminal says numbers, sizes, endings and questions, and how it makes foreign text harmless.
 
 Never prints, never colours: strings in, strings out.
 """
@@ -8,8 +8,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from rich.cells import chop_cells
+
 if TYPE_CHECKING:
-    from glm_lsp.terms import Ended, Usage
+    from glm_lsp.terms import Compacted, Ended, Finding, PermissionAsked, QuestionAsked, Usage
+
+Row = tuple[str, str]
+"""One line and its style, such as `dim`."""
 
 REASON_LIMIT = 240
 """Characters of a reason in a line of its own: enough for two rows of a terminal."""
@@ -28,6 +33,53 @@ def one_line(text: str, limit: int = REASON_LIMIT) -> str:
     """The text on one line, harmless, cut to `limit` characters with an ellipsis."""
     flat = " ".join(clean(text[: limit * 4]).split())
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+def exact(text: str, width: int) -> list[str]:
+    """The text in rows of at most `width` columns, with nothing left out and nothing that cannot be seen.
+
+    For what a person has to judge letter by letter: long lines are cut here, so that every row can be marked.
+    """
+    rows: list[str] = []
+    for line in text.split("\n"):
+        seen = "".join(c if c.isprintable() else _spelled(c) for c in line)
+        rows += chop_cells(seen, max(width, 10)) or [""]
+    return rows
+
+
+def permission(asked: PermissionAsked, width: int) -> list[Row]:
+    """What a person has to know before they permit a call; every row of what will run is marked with a bar."""
+    what = "run a command" if asked.tool == "run_command" else f"use {one_line(asked.tool, 80)}"
+    rows = [(f"The model asks to {what}:", "bold")]
+    rows += [(f"  │ {row}", "") for row in exact(asked.detail, width - 5)]
+    if asked.confined:
+        return [*rows, ("  confined: no network, no home folder, writes only in the workspace", "dim")]
+    if asked.tool == "run_command":
+        return [*rows, ("  not confined: no bubblewrap here; it can reach the network and your files", "yellow")]
+    return [*rows, ("  not confined: its server can do whatever you let that server do", "yellow")]
+
+
+def question(asked: QuestionAsked) -> list[Row]:
+    """The model's question and the answers to choose from, numbered."""
+    first, *more = clean(asked.question).strip().expandtabs(4).split("\n")
+    rows = [(f"? {first}", "bold"), *((f"  {line}", "bold") for line in more)]
+    return rows + [(f"  {number}  {one_line(option)}", "") for number, option in enumerate(asked.options, 1)]
+
+
+def found(finding: Finding) -> str:
+    """`! cart.py:3 warning: Rounds too early. → Round the sum.`."""
+    advice = f" → {finding.suggestion}" if finding.suggestion else ""
+    return one_line(f"! {finding.path}:{finding.first_line} {finding.severity}: {finding.message}{advice}")
+
+
+def compacted(what: Compacted) -> str:
+    """`Compacted: 182,310 → 41,200 tokens · 14 file bodies, summary of older turns · cost 3,120 tokens`."""
+    done = [count(what.files, "file body").replace("bodys", "bodies")] if what.files else []
+    done += ["summary of older turns"] if what.summary else []
+    parts = [f"Compacted: {what.before:,} → {what.after:,} tokens", ", ".join(done)]
+    if what.usage.read or what.usage.written:
+        parts.append(f"cost {cost(what.usage)}")
+    return " · ".join(filter(None, parts))
 
 
 def count(number: int, noun: str) -> str:
@@ -97,7 +149,11 @@ _UNSAFE = re.compile(
 
 
 def _visible(found: re.Match[str]) -> str:
-    code = ord(found[0])
+    return _spelled(found[0])
+
+
+def _spelled(character: str) -> str:
+    code = ord(character)
     if code < 0x20:
         return chr(0x2400 + code)
     return "\u2421" if code == 0x7F else f"<U+{code:04X}>"

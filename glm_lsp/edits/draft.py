@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
+import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -84,7 +86,25 @@ class Draft:
     def size(self, path: str) -> int:
         """How large the file is, in bytes on disk, or in characters once it is in the draft; raises as `read`."""
         known = self._known(path)
-        return len(known.text.content) if known else (self.jail.root / self.jail.readable(path)).stat().st_size
+        return len(known.text.content) if known else self.jail.size(self.jail.readable(path))
+
+    def digests(self) -> dict[str, str]:
+        """A digest of each file as it is in the draft, by path: what the model has seen of it, if it read it here."""
+        return {path: known.digest for path, known in self._files.items()}
+
+    def digest(self, path: str) -> str | None:
+        """The digest of a file in the draft, else on disk; None where there is no such file for us."""
+        known = self._known(path)
+        if known is None:
+            try:
+                known = self._load(path)[1]
+            except FileRefused:
+                return None
+        return known.digest
+
+    def forget(self) -> None:
+        """Forgets the files that are as they were read: they have to be read again before they are edited."""
+        self._files = {f.path: f for f in self._changed()}
 
     # --- editing -------------------------------------------------------------------------------------------------
 
@@ -190,7 +210,9 @@ class Draft:
 
     def stale(self) -> tuple[str, ...]:
         """Files that are no longer on disk as they were read: applying would meet a conflict."""
-        return tuple(path for path, known in sorted(self._files.items()) if self._on_disk(path) != known.disk)
+        return tuple(
+            path for path, known in sorted(self._files.items()) if self._on_disk(path, known.disk or b"") != known.disk
+        )
 
     def reset(self) -> None:
         """Forgets all edits; what was read stays read, as it was then."""
@@ -204,8 +226,9 @@ class Draft:
         files: dict[str, _File] = {}
         odd: list[str] = []
         for path, known in sorted(self._files.items()):
-            data = self._on_disk(path)
-            if data is not None and data == known.text.encode():
+            own = known.text.encode()
+            data = self._on_disk(path, own)
+            if data == own:
                 files[path] = _File(path, data, known.text, known.tree if known.steps else known.base)
                 continue
             odd.append(path)
@@ -245,9 +268,10 @@ class Draft:
         data = self.jail.read(name, limit=self.settings.max_file_bytes)
         return name, _File(name, data, decode(data, name))
 
-    def _on_disk(self, path: str) -> bytes | None:
+    def _on_disk(self, path: str, expected: bytes) -> bytes | None:
+        """What is there now, and no more of it than it takes to see that it is something else."""
         try:
-            return self.jail.read(path)
+            return self.jail.read(path, limit=len(expected))
         except Missing:
             return None
         except FileRefused:
@@ -317,6 +341,10 @@ class _File:
     current: Text | None = None
     tree: Parsed | None = None
     steps: tuple[Step, ...] = ()
+
+    @functools.cached_property
+    def digest(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()[:16]
 
     @property
     def text(self) -> Text:

@@ -6,6 +6,7 @@ A run is a folder `<number>-<random>` with `run.json` (what there was and what t
 for each content it replaces, and empty marks that say how far it came: none while it is being applied, then
 `committed`, `undoing`, `undone`.
 So a killed run leaves either the old files or the new ones: one without `committed` is undone at the next start; one with `undoing` and without `undone` is undone to its end.
+Runs that are taken back are named in the file `undoing` before the first of them is touched, so that a kill leaves all of them or none.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from glm_lsp.edits.paths import Jail
 from glm_lsp.errors import FileRefused, GlmError, StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 KEPT_RUNS = 50
 KEPT_BYTES = 200_000_000
@@ -37,6 +38,8 @@ KEPT_BYTES = 200_000_000
 
 LOCK_SECONDS = 10.0
 """How long to wait for another process that writes in the same workspace; a run takes well under a second."""
+
+INTENT = "undoing"
 
 State = Literal["applied", "undone", "interrupted"]
 
@@ -82,6 +85,11 @@ class Run:
     paths: tuple[str, ...]
     state: State
     left: tuple[str, ...] = ()
+
+    @property
+    def number(self) -> int:
+        """A shorter name, which `undo` takes too."""
+        return _number(self.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,30 +155,20 @@ class Journal:
             return self.settle()
 
     def undo(self, run_id: str | None = None) -> Run:
-        """Takes back one run, the last applied one where none is named.
+        """Takes back one run, the last applied one where none is named; by its id or its number.
 
         Raises:
             Conflict: files are not as that run left them; nothing was written.
             StateError: there is no such run, or it has been taken back already.
         """
-        with self.locked():
-            self.settle()
-            name, record = self._applied(run_id)
-            try:
-                odd = [e.path for e in record.entries if not self._is(e, e.after, e.after_mode)]
-                if odd:
-                    raise disk.changed(odd, "Only files that are as the run left them can be taken back.")
-                self._mark(name, "undoing")
-                try:
-                    self._stage(name, record)
-                except (OSError, GlmError):
-                    self._drop_staged(name, record)
-                    (self.folder / name / "undoing").unlink()
-                    raise
-                left = self.take_back(name, record, staged=True)
-            except OSError as error:
-                raise disk.in_words(error, f"{name} could not be taken back") from error
-            return self._run(name, record, left=left)
+        return self._undo(run_id, and_later=False)[0]
+
+    def undo_to(self, run_id: str) -> tuple[Run, ...]:
+        """Takes back one run and every applied one after it, the latest first: all of them or none.
+
+        Raises Conflict and StateError as `undo` does.
+        """
+        return self._undo(run_id, and_later=True)
 
     # --- for `apply`, which holds the lock -----------------------------------------------------------------------
 
@@ -244,6 +242,7 @@ class Journal:
         try:
             for junk in self.folder.glob("*-*-*"):  # `new-` was never begun, `dead-` was being removed
                 shutil.rmtree(junk, ignore_errors=True)
+            settled += self._carry_out(self._intended())
             for name in self._names():
                 marks = self._marks(name)
                 if "undone" in marks or ("committed" in marks and "undoing" not in marks):
@@ -267,19 +266,19 @@ class Journal:
 
     # --- the parts -----------------------------------------------------------------------------------------------
 
-    def _applied(self, run_id: str | None) -> tuple[str, Record]:
+    def _applied(self, run_id: str | None) -> str:
         runs = self.runs()
         if run_id is None:
             run = next((run for run in reversed(runs) if run.state == "applied"), None)
             if run is None:
                 raise StateError("There is nothing to take back in this workspace.")
         else:
-            run = next((run for run in runs if run.id == run_id), None)
+            run = next((run for run in runs if run_id in {run.id, str(run.number)}), None)
             if run is None:
                 raise StateError(f"There is no run {run_id}.", hint="glm-lsp undo --list shows what there is.")
             if run.state != "applied":
-                raise StateError(f"{run_id} has been taken back already.")
-        return run.id, self.record(run.id)
+                raise StateError(f"Run {run_id} has been taken back already.")
+        return run.id
 
     def _stage(self, name: str, record: Record) -> None:
         """Writes all that is to be restored beside its place first: a full disk is found out before the first change."""
@@ -314,9 +313,71 @@ class Journal:
         data = (self.folder / name / f"{index}").read_bytes()
         disk.stage(self.jail, entry.path, staged_name(name, index), data, entry.before_mode)
 
-    def _is(self, entry: Entry, digest: str, mode: int) -> bool:
-        content, own_mode = disk.now(self.jail, entry.path)
-        return disk.digest(content) == digest and (entry.before != entry.after or own_mode == mode)
+    def _undo(self, run_id: str | None, *, and_later: bool) -> tuple[Run, ...]:
+        with self.locked():
+            self.settle()
+            names = [self._applied(run_id)]
+            if and_later:
+                runs = [run for run in self.runs() if run.state == "applied" and run.number > _number(names[0])]
+                names = [*(run.id for run in reversed(runs)), *names]
+            records = {name: self.record(name) for name in names}
+            try:
+                odd = self._odd(records.values())
+                if odd:
+                    raise disk.changed(odd, "Only files that are as the run left them can be taken back.")
+                self._intend(records)
+                try:
+                    for name, record in records.items():
+                        self._stage(name, record)
+                except (OSError, GlmError):
+                    for name, record in records.items():
+                        self._drop_staged(name, record)
+                    (self.folder / INTENT).unlink()
+                    raise
+                return self._carry_out(records, staged=True)
+            except OSError as error:
+                raise disk.in_words(error, f"{', '.join(names)} could not be taken back") from error
+
+    def _odd(self, records: Iterable[Record]) -> list[str]:
+        """The files that are not as these runs, the latest first, left them; each is looked at once."""
+        odd: dict[str, None] = {}
+        there: dict[str, tuple[str, int]] = {}
+        for record in records:
+            for entry in record.entries:
+                if entry.path not in there:
+                    content, own_mode = disk.now(self.jail, entry.path)
+                    there[entry.path] = disk.digest(content), own_mode
+                digest, mode = there[entry.path]
+                if digest != entry.after or (entry.before == entry.after and mode != entry.after_mode):
+                    odd[entry.path] = None
+                there[entry.path] = entry.before, entry.before_mode
+        return list(odd)
+
+    def _intend(self, names: Iterable[str]) -> None:
+        """Names the runs that are taken back; from here on a kill is no way out for any of them."""
+        fresh = self.folder / f"{INTENT}.new"
+        fresh.unlink(missing_ok=True)
+        disk.write_private(str(fresh), "\n".join(names).encode())
+        os.rename(fresh, self.folder / INTENT)  # noqa: PTH104 - one of the steps that the tests interrupt by name
+        disk.sync(str(self.folder))
+
+    def _intended(self) -> dict[str, Record]:
+        try:
+            names = (self.folder / INTENT).read_text(encoding="utf-8").split("\n")
+        except FileNotFoundError:
+            return {}
+        there = self._names()
+        return {name: self.record(name) for name in names if name in there}
+
+    def _carry_out(self, records: Mapping[str, Record], *, staged: bool = False) -> tuple[Run, ...]:
+        """Takes back what was intended, from wherever it was left."""
+        undone = []
+        for name, record in records.items():
+            if "undone" not in self._marks(name):
+                self._mark(name, "undoing")
+                undone.append(self._run(name, record, left=self.take_back(name, record, staged=staged)))
+        (self.folder / INTENT).unlink(missing_ok=True)
+        return tuple(undone)
 
     def _drop_staged(self, name: str, record: Record) -> None:
         for index, entry in enumerate(record.entries):

@@ -364,7 +364,8 @@ def _as(kind: str, given: Any, schema: dict[str, Any]) -> Any:
             return int(given.strip().partition(".")[0])
         case "array", list():
             item = schema.get("items", {}).get("type", "string")
-            return given if all(_as(item, one, {}) is not None for one in given) else None
+            kinds = [item] if isinstance(item, str) else item
+            return given if all(any(_as(kind, one, {}) is not None for kind in kinds) for one in given) else None
         case "object", dict():
             return given
     return None

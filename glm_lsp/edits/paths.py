@@ -119,7 +119,10 @@ class Jail:
                 raise Protected(f"{path} is protected by the setting edits.protected.", hint="Leave it as it is.")
         if os.path.lexists(self.root / real):
             self._existing(path, real)
-            mode = (self.root / real).stat().st_mode
+            try:
+                mode = (self.root / real).lstat().st_mode
+            except OSError as error:
+                raise Missing(f"{path} cannot be reached: {error.strerror}.", hint="It has gone just now.") from error
             if not mode & 0o222 or not os.access(self.root / real, os.W_OK):
                 raise Protected(f"{path} is read-only.", hint="Change its permissions if it is to be edited.")
         elif given == real and ("\\" in real or re.match(r"[A-Za-z]:|~", real)):
@@ -146,7 +149,15 @@ class Jail:
                     hint="edits.max_file_bytes sets this limit.",
                 )
             with os.fdopen(os.dup(descriptor), "rb") as file:
-                return file.read()
+                data = file.read() if limit is None else file.read(limit + 1)
+        if limit is not None and len(data) > limit:
+            raise NotText(f"{path} grows while it is read.", hint="Try again once nobody writes to it.")
+        return data
+
+    def size(self, path: str) -> int:
+        """How many bytes the file at a canonical path has; raises as `read`."""
+        with self._opened(path) as descriptor:
+            return os.fstat(descriptor).st_size
 
     @contextlib.contextmanager
     def folder(self, path: str) -> Iterator[tuple[int, str]]:
@@ -155,7 +166,7 @@ class Jail:
         Raises OutsideWorkspace where a folder on the way has become a link, and Missing where one is not there.
         """
         parts = PurePosixPath(path).parts
-        descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = _open(str(self.root), os.O_RDONLY | os.O_DIRECTORY, None, path)
         try:
             for part in parts[:-1]:
                 deeper = _open(part, os.O_RDONLY | os.O_DIRECTORY, descriptor, path)
@@ -245,7 +256,7 @@ class Jail:
         return (fixed[0], fixed[1], pathspec.GitIgnoreSpec.from_lines(self.protected))
 
 
-def _open(name: str, flags: int, folder: int, path: str) -> int:
+def _open(name: str, flags: int, folder: int | None, path: str) -> int:
     try:
         return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     except OSError as error:

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from glm_lsp.settings import EngineSettings
 
 
-def open_engine(settings: EngineSettings, *, cache: Path | None = None) -> Engine:
+def open_engine(settings: EngineSettings, *, cache: Path | None = None, anew: bool = False) -> Engine:
     """Makes the engine that the settings name; nothing is sent before its `connect`.
 
     Args:
         settings: `url` is `http(s)://...`, `unix:/path/to/socket`, or `scripted:/path/to/script.json`; empty means the
             engine that runs on this host.
         cache: folder that remembers what a server was seen to be able to do; the person's own cache by default.
+        anew: whether to find that out again, whatever is remembered.
 
     Raises:
         Unreachable: no address is set, and no engine of ours runs on this host.
@@ -47,4 +48,4 @@ def open_engine(settings: EngineSettings, *, cache: Path | None = None) -> Engin
 
     from glm_lsp.engine.client import HttpEngine  # noqa: PLC0415 - as above
 
-    return HttpEngine(settings, cache=cache or Path(platformdirs.user_cache_dir("glm-lsp")))
+    return HttpEngine(settings, cache=cache or Path(platformdirs.user_cache_dir("glm-lsp")), anew=anew)

@@ -14,15 +14,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import hashlib
 import os
 import random
-import time
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from glm_lsp.engine import dialects, exact, profiles
+from glm_lsp.engine import abilities, dialects, exact, profiles
+from glm_lsp.engine.abilities import PROBE_TIMEOUT, Abilities
 from glm_lsp.engine.connection import Connection, ToolsRefused
 from glm_lsp.engine.reply import Again, Reply
 from glm_lsp.engine.tags import TagParser
@@ -33,10 +32,9 @@ from glm_lsp.errors import (
     Overloaded,
     Refused,
     SettingsError,
-    Stalled,
     WrongModel,
 )
-from glm_lsp.terms import Delta, Message, Prompt, Sampling, TokenLog, ToolSpec
+from glm_lsp.terms import Message, Prompt, Sampling
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -45,10 +43,9 @@ if TYPE_CHECKING:
     from glm_lsp.engine.dialects import Dialect
     from glm_lsp.engine.profiles import Profile
     from glm_lsp.settings import EngineSettings
+    from glm_lsp.terms import Delta, TokenLog
 
 _LONGEST_PAUSE = 30.0  # seconds; an engine that asks for more is left to the person
-_PROBE_TIMEOUT = 20.0  # seconds; a busy engine must not hold up the start
-_REMEMBER = 24 * 3600.0  # seconds that abilities once seen are believed
 
 Exactness = Literal["tokens", "messages", "none"]
 """How earlier thinking comes back: as the tokens that were sampled, as text in its message, or not at all."""
@@ -63,6 +60,7 @@ class HttpEngine:
     Args:
         settings: address, model, dialect, time-outs.
         cache: folder that remembers what a server was seen to be able to do; None to remember nothing.
+        anew: whether to find that out again, whatever is remembered.
         environment: where the key comes from.
         backoff: seconds before the first retry; doubled for each further one.
 
@@ -75,6 +73,7 @@ class HttpEngine:
         settings: EngineSettings,
         *,
         cache: Path | None = None,
+        anew: bool = False,
         environment: Mapping[str, str] = os.environ,
         backoff: float = 0.5,
     ) -> None:
@@ -84,12 +83,13 @@ class HttpEngine:
         self._settings = settings
         self._line = Connection(settings, environment=environment)
         self._cache = cache
+        self._anew = anew
         self._remembered: Path | None = None
         self._backoff = backoff
         self._model = settings.model
         self._dialect = dialects.DIALECTS.get(settings.dialect, dialects.GENERIC)
         self._profile = profiles.profile_for(settings.model)
-        self._seen = _Abilities()
+        self._seen = Abilities()
         self._connected = False
         self._connecting = asyncio.Lock()
         self._version = ""
@@ -110,6 +110,21 @@ class HttpEngine:
     def dialect(self) -> Dialect:
         """How this server spells things; only valid after `connect`."""
         return self._dialect
+
+    @property
+    def where(self) -> str:
+        """The address, without anything secret."""
+        return self._line.where
+
+    @property
+    def version(self) -> str:
+        """What the server says its version is; empty where it does not; only valid after `connect`."""
+        return self._version
+
+    @property
+    def seen(self) -> Abilities:
+        """What the server was seen to do; only valid after `connect`."""
+        return self._seen
 
     @property
     def exactness(self) -> Exactness:
@@ -181,6 +196,21 @@ class HttpEngine:
         finally:
             reply.close()
 
+    async def proof(self, question: str) -> Prompt:
+        """A request that shows, once it was streamed, whether the engine reads tokens that it is given.
+
+        They are not quite those of its messages: an engine that reads the messages instead is found out, and
+        `exactness` says so afterwards. Where messages are all it takes, the request has no tokens.
+        """
+        await self.connect()
+        sampling = Sampling(0.0, None, 2)
+        messages = (Message("user", question), Message("assistant", "Yes."), Message("user", "And now?"))
+        prompt = Prompt(messages, (), thinking=False, sampling=sampling)
+        tokens = await self._tokens(prompt)
+        if tokens is None:
+            return prompt
+        return dataclasses.replace(prompt, log=await exact.proof(self._tokenise, question, tokens.fingerprint))
+
     async def close(self) -> None:
         """Lets go of connections; the engine itself runs on."""
         await self._line.close()
@@ -211,7 +241,7 @@ class HttpEngine:
             with contextlib.suppress(EngineError):  # only vLLM has one
                 version = (await self._line.get("/../version", _Version)).version
         if not self._settings.dialect:
-            named = (dialect for dialect in dialects.DIALECTS.values() if owner in dialect.owners)
+            named = (d for d in dialects.DIALECTS.values() if owner in d.owners or self._line.host in d.hosts)
             self._dialect = next(named, dialects.VLLM if version else dialects.GENERIC)
         self._model = self._line.model = card.id if card else wanted
         known = profiles.profile_for(self._model)
@@ -225,45 +255,33 @@ class HttpEngine:
         believed = self._profile
         if not (believed.tools or believed.thinking or believed.id == profiles.GENERIC.id):
             return
-        identity = f"{self._line.where}\n{self._model}\n{version}\n{self._dialect.id}"
-        name = hashlib.sha256(identity.encode()).hexdigest()[:24]
         if self._cache is not None:
-            self._remembered = self._cache / "abilities" / f"{name}.json"
-        self._seen = _recall(self._remembered) or await self._probe()
+            self._remembered = abilities.place(self._cache, self._line.where, self._model, version, self._dialect.id)
+        known = None if self._anew else abilities.recall(self._remembered)
+        self._seen = known or await self._probe()
         self._profile = profiles.refined(
             believed,
             tools=self._seen.tools if self._seen.tools or believed.tool_wire == "none" else believed.tools,
             thinking=None if self._seen.thinking == "unseen" else True,
         )
 
-    async def _probe(self) -> _Abilities:
-        tools = (ToolSpec("noop", "Does nothing.", {"type": "object", "properties": {}}),)
-        sampling = Sampling(0.0, None, 1)
-        believed = profiles.refined(self._profile, thinking=True)
-        for offered in (tools, ()):
-            prompt = Prompt((Message("user", "Hello"),), offered, thinking=True, sampling=sampling)
-            fields = dialects.body(self._dialect, believed, self._model, prompt, extra=self._settings.extra_body)
-            fields[self._dialect.max_tokens_field] = 1
+    async def _probe(self) -> Abilities:
+        extra = self._settings.extra_body
+        seen, sure = await abilities.probe(self._said, self._dialect, self._profile, self._model, extra=extra)
+        if sure:
+            abilities.remember(self._remembered, seen)
+        return seen
+
+    async def _said(self, body: bytes) -> list[Delta]:
+        """A whole reply that is expected to be short."""
+        async with asyncio.timeout(min(PROBE_TIMEOUT, self._settings.first_token_timeout)):
+            reply, said = await self._begin(body)
             try:
-                async with asyncio.timeout(min(_PROBE_TIMEOUT, self._settings.first_token_timeout)):
-                    reply, said = await self._begin(msgspec.json.encode(fields))
-                    try:
-                        while said and said[-1].finish is None:
-                            said += await reply.more()
-                    finally:
-                        reply.close()
-            except ToolsRefused:
-                continue
-            except (TimeoutError, Stalled, Overloaded, CannotDo):
-                # It is there and busy, or dislikes the probe: beliefs stand, and the next start asks again.
-                return _Abilities(tools=self._profile.tools)
-            thought = any(delta.thinking for delta in said)
-            raw = any(delta.text for delta in said) and not thought and self._profile.thinking
-            seen = _Abilities(bool(offered), "parsed" if thought else "raw" if raw else "unseen")
-            if seen.tools:  # what a server lacks is asked again each time: its operator may add it any minute
-                _remember(self._remembered, seen)
-            return seen
-        return _Abilities(tools=False)
+                while said and said[-1].finish is None:
+                    said += await reply.more()
+            finally:
+                reply.close()
+        return said
 
     def _tag_parser(self, prompt: Prompt) -> TagParser | None:
         """Makes a parser for what the server leaves in the text; None where it leaves nothing there."""
@@ -271,7 +289,7 @@ class HttpEngine:
         raw_thinking = self._seen.thinking == "raw"
         if self._profile.tool_wire == "none" or not (raw_tools or raw_thinking):
             return None
-        switched = prompt.thinking or not (self._dialect.template_arguments and self._profile.thinking_switch)
+        switched = prompt.thinking or not (self._dialect.switches_thinking and self._profile.thinking_switch)
         return TagParser(prompt.tools if raw_tools else (), thinking=switched if raw_thinking else None)
 
     def _forget(self) -> None:
@@ -316,8 +334,9 @@ class HttpEngine:
                 tools=dialects.spelled_tools(prompt.tools),
             )
             ids: list[int] = []
-            if prompt.log is not None and exact.usable(prompt.log, prompt, fingerprint):
-                ids = await exact.continued(self._tokenise, prompt.log, prompt)
+            known = (log for log in (prompt.log, *prompt.other_logs) if exact.usable(log, prompt, fingerprint))
+            if (log := next(known, None)) is not None:
+                ids = await exact.continued(self._tokenise, log, prompt)
         except (MalformedReply, CannotDo, Refused, WrongModel):
             self._without_tokens()
             return None
@@ -347,7 +366,7 @@ class HttpEngine:
         """Goes on with messages at this engine, and remembers it where its other abilities are remembered."""
         self._seen = msgspec.structs.replace(self._seen, exact=False)
         if self._remembered is not None and self._remembered.exists():
-            _remember(self._remembered, self._seen)
+            abilities.remember(self._remembered, self._seen)
 
     # --- talking -------------------------------------------------------------------------------------------------
 
@@ -372,7 +391,7 @@ class HttpEngine:
             await asyncio.sleep(max(pause, asked))
 
 
-# --- what servers say of themselves, and what is remembered of it ------------------------------------------------
+# --- what servers say of themselves ------------------------------------------------------------------------------
 
 
 class _Card(msgspec.Struct):
@@ -400,41 +419,3 @@ class _Tokens(msgspec.Struct, frozen=True):
     template: exact.Template
     fingerprint: str
     ids: list[int]
-
-
-class _Abilities(msgspec.Struct, frozen=True):
-    """What a server was seen to do.
-
-    Attributes:
-        tools: takes tools and parses the calls itself.
-        thinking: `parsed` has a field of its own, `raw` is left in the text, `unseen` did not show.
-        exact: works with tokens; believed until it was seen not to.
-        at: when it was seen, in seconds since the epoch.
-    """
-
-    tools: bool = False
-    thinking: Literal["parsed", "raw", "unseen"] = "unseen"
-    exact: bool = True
-    at: float = 0.0
-
-
-def _recall(path: Path | None) -> _Abilities | None:
-    if path is None:
-        return None
-    try:
-        seen = msgspec.json.decode(path.read_bytes(), type=_Abilities)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    return seen if 0 <= time.time() - seen.at < _REMEMBER else None
-
-
-def _remember(path: Path | None, seen: _Abilities) -> None:
-    if path is None:
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_suffix(f".{os.getpid()}")
-        fresh.write_bytes(msgspec.json.encode(msgspec.structs.replace(seen, at=time.time())))
-        fresh.replace(path)
-    except OSError:  # a full or read-only disk costs a probe at the next start, no more
-        pass

@@ -45,6 +45,7 @@ class Connection:
 
     Attributes:
         where: the address as it may be shown.
+        host: its name of the host, empty for a socket.
         model: the name that requests ask for, for error texts.
         served: the names the server offers, for error texts.
 
@@ -55,6 +56,7 @@ class Connection:
     def __init__(self, settings: EngineSettings, *, environment: Mapping[str, str] = os.environ) -> None:
         self._settings = settings
         self._root, self._socket, self.where = _address(settings.url)
+        self.host = "" if self._socket else urlsplit(self._root).hostname or ""
         self._key = environment.get(settings.api_key_env, "").strip()
         if not (self._key.isascii() and self._key.isprintable()):
             raise SettingsError(f"{settings.api_key_env} holds characters that no key has.", hint="Set it again.")

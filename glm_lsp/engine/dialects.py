@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -40,26 +40,40 @@ class Dialect:
     Attributes:
         id: the value of the setting `engine.dialect`.
         owners: what its list of models gives as `owned_by`, by which it is recognised.
+        hosts: where else it is recognised by its address.
         thinking_field: name of the thinking in messages that are sent back.
         max_tokens_field: name of the cap on new tokens.
         template_arguments: whether it hands `chat_template_kwargs` to the model's chat template.
+        thinking_option: name of the object that switches thinking instead: `thinking` as Z.ai has it, `reasoning` as
+            OpenRouter has it; empty for none.
+        thinking_budget: name of the cap on tokens of thinking; empty where it has none.
         priority: whether it takes a `priority`; it may still ignore it.
         usage_option: whether usage must be asked for with `stream_options`.
         running_usage: whether it can tell the new tokens so far with every chunk.
+        streams_tools: whether it must be asked to stream the arguments of tool calls.
         token_ids: whether it can be asked for the tokens it read and wrote, and given those it shall read.
         shortens: whether it cuts the cap on new tokens to what the context has left by itself.
     """
 
     id: str
     owners: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
     thinking_field: str = "reasoning_content"
     max_tokens_field: str = "max_tokens"
     template_arguments: bool = False
+    thinking_option: Literal["thinking", "reasoning", ""] = ""
+    thinking_budget: str = ""
     priority: bool = False
     usage_option: bool = True
     running_usage: bool = False
+    streams_tools: bool = False
     token_ids: bool = False
     shortens: bool = False
+
+    @property
+    def switches_thinking(self) -> bool:
+        """Whether a request can turn thinking on and off."""
+        return self.template_arguments or bool(self.thinking_option)
 
 
 VLLM = Dialect(
@@ -68,16 +82,29 @@ VLLM = Dialect(
     thinking_field="reasoning",
     max_tokens_field="max_completion_tokens",
     template_arguments=True,
+    thinking_budget="thinking_token_budget",
     priority=True,
     running_usage=True,
     token_ids=True,
     shortens=True,
 )
 
+SGLANG = Dialect(id="sglang", owners=("sglang",), template_arguments=True)
+
+ZAI = Dialect(
+    id="zai",
+    hosts=("api.z.ai", "open.bigmodel.cn"),
+    thinking_option="thinking",
+    usage_option=False,  # usage comes unasked with the last chunk
+    streams_tools=True,
+)
+
+OPENROUTER = Dialect(id="openrouter", hosts=("openrouter.ai",), thinking_field="reasoning", thinking_option="reasoning")
+
 GENERIC = Dialect(id="generic")
 """The safe minimum that any OpenAI-compatible server takes."""
 
-DIALECTS: Mapping[str, Dialect] = {dialect.id: dialect for dialect in (VLLM, GENERIC)}
+DIALECTS: Mapping[str, Dialect] = {dialect.id: dialect for dialect in (VLLM, SGLANG, ZAI, OPENROUTER, GENERIC)}
 
 
 # --- a request ---------------------------------------------------------------------------------------------------
@@ -130,6 +157,8 @@ def body(
         messages.insert(0, {"role": "system", "content": tools_text(prompt.tools)})
     elif prompt.tools:
         fields["tools"] = spelled_tools(prompt.tools)
+        if dialect.streams_tools:
+            fields["tool_stream"] = True
     if dialect.template_arguments and profile.thinking:
         arguments: dict[str, Any] = {}
         if profile.thinking_switch:
@@ -138,6 +167,10 @@ def body(
             arguments["clear_thinking"] = False
         if arguments:
             fields["chat_template_kwargs"] = arguments
+    if dialect.thinking_option and profile.thinking:
+        fields[dialect.thinking_option] = _thinking(dialect, profile, prompt)
+    if dialect.thinking_budget and profile.thinking and prompt.thinking and prompt.thinking_tokens:
+        fields[dialect.thinking_budget] = prompt.thinking_tokens
     if dialect.priority and (priority or prompt.priority):
         fields["priority"] = priority + prompt.priority
     for name, value in (extra or {}).items():
@@ -164,6 +197,15 @@ def tools_text(tools: Sequence[ToolSpec]) -> str:
         "<tool_call>{function-name}<arg_key>{arg-key-1}</arg_key><arg_value>{arg-value-1}</arg_value>"
         "<arg_key>{arg-key-2}</arg_key><arg_value>{arg-value-2}</arg_value>...</tool_call>"
     )
+
+
+def _thinking(dialect: Dialect, profile: Profile, prompt: Prompt) -> dict[str, Any]:
+    """The object that switches thinking, and keeps that of earlier turns where it can say so."""
+    on = prompt.thinking or not profile.thinking_switch  # a model that always thinks refuses to be told not to
+    if dialect.thinking_option == "reasoning":
+        return {"enabled": on}
+    kept = {"clear_thinking": False} if profile.preserves_thinking else {}
+    return {"type": "enabled" if on else "disabled", **kept}
 
 
 def _tool(tool: ToolSpec) -> dict[str, Any]:

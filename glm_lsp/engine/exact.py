@@ -93,6 +93,15 @@ async def continued(tokenise: Tokenise, log: TokenLog, prompt: Prompt) -> list[i
     return [*log.ids, *await tokenise({"prompt": suffix(prompt.messages, log.covers, thinking=prompt.thinking)})]
 
 
+async def proof(tokenise: Tokenise, question: str, fingerprint: str) -> TokenLog:
+    """A log of a question and an answer with white space around it, which the template would strip.
+
+    An engine that reads anything but these ids, and be it the same messages, reads other tokens.
+    """
+    text = f"{_BEGINNING}<|user|>{question}<|assistant|>{_THOUGHT}\n Yes.\n"
+    return TokenLog(tuple(await tokenise({"prompt": text})), 2, fingerprint)
+
+
 def log_after(
     read: Sequence[int] | None,
     written: Sequence[int],

@@ -181,7 +181,7 @@ class Reply:
                 self.written += choice.token_ids
             delta = choice.delta
             if delta is not None:
-                if thought := delta.reasoning or delta.reasoning_content:
+                if thought := delta.reasoning or delta.reasoning_content or _detailed(delta):
                     out.add("thinking", thought)
                 if delta.content:
                     out.add("text", delta.content)
@@ -283,9 +283,14 @@ class _Fragment(msgspec.Struct):
     function: _Function | None = None
 
 
+class _Detail(msgspec.Struct):
+    text: str | None = None
+
+
 class _Delta(msgspec.Struct):
     reasoning: str | None = None
     reasoning_content: str | None = None
+    reasoning_details: list[_Detail] | None = None
     content: str | None = None
     tool_calls: list[_Fragment] | None = None
 
@@ -325,6 +330,11 @@ class _Chunk(msgspec.Struct):
 
 
 _CHUNK = msgspec.json.Decoder(_Chunk)
+
+
+def _detailed(delta: _Delta) -> str:
+    """The thinking of a server that gives it in pieces of several kinds, and nowhere else."""
+    return "".join(detail.text or "" for detail in delta.reasoning_details or ())
 
 
 class _Joiner:

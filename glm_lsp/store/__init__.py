@@ -8,6 +8,20 @@ was written by a newer release is left as it is.
 
 from __future__ import annotations
 
-from glm_lsp.store.rows import Entry, Holder, Loaded, Request, Said, Store, held, tools_json, went_on
+from glm_lsp.store.export import as_json, markdown
+from glm_lsp.store.rows import Compaction, Entry, Holder, Loaded, Request, Said, Store, held, tools_json, went_on
 
-__all__ = ["Entry", "Holder", "Loaded", "Request", "Said", "Store", "held", "tools_json", "went_on"]
+__all__ = [
+    "Compaction",
+    "Entry",
+    "Holder",
+    "Loaded",
+    "Request",
+    "Said",
+    "Store",
+    "as_json",
+    "held",
+    "markdown",
+    "tools_json",
+    "went_on",
+]

@@ -79,6 +79,8 @@ class File:
                     db = self._ready()
                     db.execute(begin)
                     try:
+                        # Another process may be a newer release, and have migrated the file that we have open.
+                        self._refuse_newer(db.execute("PRAGMA user_version").fetchone()[0])
                         result = work(db)
                         db.execute("COMMIT")
                     except BaseException:
@@ -144,12 +146,7 @@ class File:
         ours = db.execute("PRAGMA application_id").fetchone()[0] == OURS
         if not ours and (version or db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]):
             raise _AnotherProgram("file is not a database of ours")
-        if version > len(MIGRATIONS):
-            raise StateError(
-                f"The conversations in {self.path} were written by a newer glm-lsp (their version is {version}, this "
-                f"one reads up to {len(MIGRATIONS)}); nothing was changed.",
-                hint="Update glm-lsp, or set GLM_LSP_STATE_DIR to another folder.",
-            )
+        self._refuse_newer(version)
         self.path.chmod(0o600)
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
             db.execute(f"PRAGMA {pragma}").fetchone()
@@ -161,6 +158,14 @@ class File:
             db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
             db.execute("COMMIT")
         db.execute("SELECT count(*) FROM sqlite_master").fetchone()  # makes the log, which `_look` then finds
+
+    def _refuse_newer(self, version: int) -> None:
+        if version > len(MIGRATIONS):
+            raise StateError(
+                f"The conversations in {self.path} were written by a newer glm-lsp (their version is {version}, this "
+                f"one reads up to {len(MIGRATIONS)}); nothing was changed.",
+                hint="Update glm-lsp, or set GLM_LSP_STATE_DIR to another folder.",
+            )
 
     def _look(self) -> tuple[int, ...]:
         """Which files are there: the inodes of the database and its log; opening them would drop sqlite's locks."""
@@ -243,5 +248,19 @@ CREATE TABLE claims (
     pid INTEGER NOT NULL, started REAL NOT NULL, host TEXT NOT NULL, expires REAL NOT NULL)
 """
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first_schema,)
+
+def _compactions_and_what_was_seen(db: sqlite3.Connection) -> None:
+    db.execute(
+        "CREATE TABLE compactions (conversation TEXT NOT NULL REFERENCES conversations ON DELETE CASCADE,"
+        " covers INTEGER NOT NULL, opening TEXT NOT NULL, files INTEGER NOT NULL, summary TEXT NOT NULL,"
+        " before INTEGER NOT NULL, after INTEGER NOT NULL, at REAL NOT NULL)"
+    )
+    db.execute("CREATE INDEX compactions_of ON compactions (conversation)")
+    db.execute(
+        "CREATE TABLE seen (conversation TEXT NOT NULL REFERENCES conversations ON DELETE CASCADE,"
+        " path TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (conversation, path)) WITHOUT ROWID"
+    )
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first_schema, _compactions_and_what_was_seen)
 """Each leads from the version that is its index to the next one; only ever added to."""

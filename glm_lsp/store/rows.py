@@ -11,7 +11,7 @@ import json
 import sqlite3
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from glm_lsp.store.file import BUSY_SECONDS, File
 from glm_lsp.terms import Message, ToolCall, ToolSpec, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 
@@ -66,13 +66,32 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Compaction:
+    """What the model reads instead of the first `covers` messages, and what that saved.
+
+    `files` counts the file bodies left out, `summary` is what the model wrote of older turns, and `before` and
+    `after` are tokens of the prompt.
+    """
+
+    covers: int
+    opening: tuple[Message, ...]
+    files: int
+    summary: str
+    before: int
+    after: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
-    """All of a conversation as of one moment."""
+    """All of a conversation as of one moment; `seen` holds the digest of each file as the model knows it."""
 
     entry: Entry
     tools: tuple[ToolSpec, ...]
     said: tuple[Said, ...]
     requests: tuple[Request, ...]
+    compactions: tuple[Compaction, ...] = ()
+    seen: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +143,19 @@ class Store:
                 " FROM requests WHERE conversation = ? ORDER BY seq",
                 (conversation,),
             )
+            compactions = db.execute(
+                "SELECT covers, opening, files, summary, before, after, at FROM compactions WHERE conversation = ?"
+                " ORDER BY rowid",  # not by their times: a clock may go back
+                (conversation,),
+            )
+            seen = db.execute("SELECT path, digest FROM seen WHERE conversation = ?", (conversation,))
             return Loaded(
                 _entry(row),
                 tools_from(row[-1]),
                 tuple(Said(Message(r[0], r[1], r[2], _calls_from(r[3]), r[4]), r[5], r[6]) for r in said),
                 tuple(_request(row) for row in requests),
+                tuple(Compaction(r[0], messages_from(r[1]), *r[2:]) for r in compactions),
+                dict(seen.fetchall()),
             )
 
         return self.file.read(work)
@@ -166,8 +193,9 @@ class Store:
         first: str,
         holder: Holder | None,
         dead: Callable[[Holder], bool],
+        seen: Mapping[str, str],
     ) -> None:
-        """Adds messages behind the first `after` ones.
+        """Adds messages behind the first `after` ones, and what the model has seen by them.
 
         Raises:
             Conflict: there are more by now, someone else has the turn, or the conversation is gone.
@@ -175,15 +203,7 @@ class Store:
         """
 
         def work(db: sqlite3.Connection) -> None:
-            row = db.execute("SELECT length, last_turn FROM conversations WHERE id = ?", (conversation,)).fetchone()
-            if row is None:
-                raise Conflict("The conversation was deleted meanwhile.", hint="Start another one.")
-            if row[0] != after:
-                raise went_on(row[0] - after)
-            other = _holder(db, conversation)
-            if other is not None and (holder is None or other.token != holder.token) and not dead(other):
-                raise held(other)
-            turns, last = 0, row[1]
+            turns, last = 0, _at_the_end(db, conversation, after, holder, dead)
             for seq, (one, turn) in enumerate(((s, s.turn) for s in said), after):
                 _insert_message(db, conversation, seq, one)
                 turns, last = turns + (turn != last), turn
@@ -191,6 +211,34 @@ class Store:
                 "UPDATE conversations SET length = ?, turns = turns + ?, last_turn = ?, updated = ?, tools = ?,"
                 " head = ?, first = CASE first WHEN '' THEN CAST(? AS TEXT) ELSE first END WHERE id = ?",
                 (after + len(said), turns, last, time.time(), tools_json(tools), head, _raw(first), conversation),
+            )
+            db.executemany(
+                "INSERT OR REPLACE INTO seen VALUES (?, CAST(? AS TEXT), ?)",
+                [(conversation, _raw(path), digest) for path, digest in seen.items()],
+            )
+
+        self.file.write(work)
+
+    def compact(
+        self,
+        conversation: str,
+        length: int,
+        compaction: Compaction,
+        *,
+        holder: Holder | None,
+        dead: Callable[[Holder], bool],
+    ) -> None:
+        """Keeps what the model shall read from now on in a conversation of `length` messages; raises as `append`."""
+        one = compaction
+
+        def work(db: sqlite3.Connection) -> None:
+            _at_the_end(db, conversation, length, holder, dead)
+            db.execute(
+                "INSERT INTO compactions VALUES (?, ?, ?, ?, CAST(? AS TEXT), ?, ?, ?)",
+                (
+                    *(conversation, one.covers, messages_json(one.opening), one.files, _raw(one.summary)),
+                    *(one.before, one.after, one.at),
+                ),
             )
 
         self.file.write(work)
@@ -239,6 +287,14 @@ class Store:
                 "INSERT INTO requests SELECT ?1, seq, turn, covers, epoch, start, ids, fingerprint, read, written,"
                 " cached, thought, model, at FROM requests WHERE conversation = ?2 AND covers <= ?3",
                 (fork, conversation, at),
+            )
+            db.execute(
+                "INSERT INTO compactions SELECT ?1, covers, opening, files, summary, before, after, at"
+                " FROM compactions WHERE conversation = ?2 AND covers <= ?3 ORDER BY rowid",
+                (fork, conversation, at),
+            )
+            db.execute(
+                "INSERT INTO seen SELECT ?1, path, digest FROM seen WHERE conversation = ?2", (fork, conversation)
             )
             db.execute(
                 "UPDATE conversations SET length = ?2,"
@@ -321,6 +377,34 @@ def tools_json(tools: Iterable[ToolSpec]) -> str:
 def tools_from(text: str) -> tuple[ToolSpec, ...]:
     """Takes `tools_json` back."""
     return tuple(ToolSpec(**one) for one in json.loads(text))
+
+
+def messages_json(messages: Iterable[Message]) -> str:
+    """Messages as JSON, in ASCII: half a surrogate pair is spelled out."""
+    return json.dumps([asdict(message) for message in messages])
+
+
+def messages_from(text: str) -> tuple[Message, ...]:
+    """Takes `messages_json` back."""
+    return tuple(
+        Message(**{**one, "tool_calls": tuple(ToolCall(**call) for call in one["tool_calls"])})
+        for one in json.loads(text)
+    )
+
+
+def _at_the_end(
+    db: sqlite3.Connection, conversation: str, after: int, holder: Holder | None, dead: Callable[[Holder], bool]
+) -> str:
+    """Makes sure that the conversation has `after` messages and that nobody else has the turn; the last turn's name."""
+    row = db.execute("SELECT length, last_turn FROM conversations WHERE id = ?", (conversation,)).fetchone()
+    if row is None:
+        raise Conflict("The conversation was deleted meanwhile.", hint="Start another one.")
+    if row[0] != after:
+        raise went_on(row[0] - after)
+    other = _holder(db, conversation)
+    if other is not None and (holder is None or other.token != holder.token) and not dead(other):
+        raise held(other)
+    return str(row[1])
 
 
 @contextlib.contextmanager

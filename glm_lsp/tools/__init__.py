@@ -6,9 +6,12 @@ Never offers a tool that is not in this list, and never changes the list within 
 from __future__ import annotations
 
 from glm_lsp.tools import (
+    ask_user,
+    diagnostics,
     edit_file,
     find_references,
     find_symbol,
+    finish,
     git,
     list_files,
     read_file,
@@ -25,24 +28,30 @@ TOOLS: tuple[Tool, ...] = (
     search.TOOL,
     find_symbol.TOOL,
     find_references.TOOL,
+    diagnostics.TOOL,
     edit_file.TOOL,
     replace_symbol.TOOL,
     write_file.TOOL,
     git.TOOL,
     run_command.TOOL,
+    ask_user.TOOL,
+    finish.TOOL,
 )
 
 __all__ = ["TOOLS", "Outcome", "Tool", "ToolContext", "find", "offered", "refusal"]
 
 
-def offered(*, repository: bool, commands: bool) -> tuple[Tool, ...]:
-    """The tools of a new conversation.
+def offered(*, repository: bool, commands: bool, person: bool) -> tuple[Tool, ...]:
+    """The tools of a new conversation; at most a dozen.
 
     Args:
         repository: whether the workspace is git's; without it there is no `git`.
         commands: whether there is anybody, a person or a setting, who could permit a command.
+        person: whether somebody is there to answer a question; where nobody is, the model reports by `finish` instead.
     """
-    missing = {git.TOOL.spec.name} if not repository else set()
+    missing = {(finish if person else ask_user).TOOL.spec.name}
+    if not repository:
+        missing.add(git.TOOL.spec.name)
     return tuple(t for t in TOOLS if t.spec.name not in missing and (commands or t.permission is None))
 
 

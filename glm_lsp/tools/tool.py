@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from glm_lsp.edits.draft import Draft
     from glm_lsp.edits.text import Text
     from glm_lsp.index.walk import Listing
-    from glm_lsp.terms import Hunk, ToolSpec
+    from glm_lsp.terms import Finding, Hunk, Problem, ToolSpec
 
 RESULT_LIMIT = 40_000
 """Characters of one result at most: about 10,000 tokens, so that no single call fills the context."""
@@ -40,22 +40,25 @@ class ToolContext:
         listing: the workspace's files.
         settings: the limits.
         stop: set when the turn is cancelled; whatever takes long looks at it.
+        problems: what an editor knows to be wrong with the file at a path of the workspace.
     """
 
     draft: Draft
     listing: Listing
     settings: ToolSettings = field(default_factory=ToolSettings)
     stop: threading.Event = field(default_factory=threading.Event)
+    problems: Callable[[str], tuple[Problem, ...]] = lambda _path: ()
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a call came to: a few words for the person, the whole for the model, and the edits it made."""
+    """What a call came to: a few words for the person, the whole for the model, the edits it made, and what it found."""
 
     words: str
     text: str
     ok: bool = True
     hunks: tuple[Hunk, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,9 @@ class Tool:
         permission: what a person has to permit before it runs, whole, or None where nothing has to be; such calls
             run in order too. None for a tool that is free. Raises BadArguments for what nobody could permit.
         confined: whether it would run confined in the workspace at this path; of meaning where there is `permission`.
+        question: what the person is asked and the answers to choose from; their answer is the result, and `run` is for
+            where nobody can answer.
+        ends: whether the turn is over when it was carried out.
     """
 
     spec: ToolSpec
@@ -81,11 +87,13 @@ class Tool:
     at_once: bool = False
     permission: Callable[[dict[str, Any]], str | None] | None = None
     confined: Callable[[Path], bool] | None = None
+    question: Callable[[dict[str, Any]], tuple[str, tuple[str, ...]]] | None = None
+    ends: bool = False
 
     @property
     def reads(self) -> bool:
         """Whether it only reads, so that its place among other such calls does not matter."""
-        return not self.edits and self.permission is None
+        return not self.edits and not self.ends and self.permission is None and self.question is None
 
 
 def refusal(error: GlmError) -> Outcome:

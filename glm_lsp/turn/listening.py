@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from glm_lsp.terms import Happening, Prompt, TokenLog, ToolCallDelta, ToolSpec
 
 
+OVER_BUDGET = 1.5
+"""How far thinking may go over its limit before the reply is ended: an engine that sees to it is not exact either."""
+
+
 @dataclass(slots=True)
 class Call:
     """One tool call; its arguments are known when the reply has ended.
@@ -81,19 +85,26 @@ class Listening:
     """One reply, while it comes and after.
 
     Attributes:
+        draft: where edits will go; None where none may.
         calls: the tool calls by their index, in order.
         finish: why the reply ended; None where it did not.
         usage: what it cost, as far as the engine says.
+        cap: new tokens that it was allowed.
+        written: new tokens so far, where the engine tells while it writes.
         looping: whether it was ended because the model said the same over and over.
+        overthought: whether it was ended because the thinking went far over its limit.
         log: the tokens of the request and of this reply, where the engine tells them; None for a reply that was cut.
     """
 
-    draft: Draft
+    draft: Draft | None
     calls: dict[int, Call] = field(default_factory=dict)
     finish: FinishReason | None = None
     usage: Usage = field(default_factory=Usage)
     log: TokenLog | None = None
+    cap: int = 0
+    written: int = 0
     looping: bool = False
+    overthought: bool = False
     _thinking: list[str] = field(default_factory=list)
     _text: list[str] = field(default_factory=list)
 
@@ -118,6 +129,7 @@ class Listening:
         Raises:
             EngineError: as the engine says.
         """
+        self.cap = request.sampling.max_new_tokens
         sent = time.monotonic()
         first = thinking_since = 0.0
         thought = 0
@@ -140,9 +152,13 @@ class Listening:
                     for piece in delta.tool_calls:
                         for what in self._add(piece):
                             yield what
+                    self.written = delta.written or self.written
                     self.usage = delta.usage or self.usage
                     self.finish = delta.finish or self.finish
                     self.log = delta.log or self.log
+                    if delta.thinking and 0 < request.thinking_tokens * OVER_BUDGET < delta.written:
+                        self.overthought = True
+                        break
                     if repetition.heard(delta.thinking or delta.text):
                         self.looping = True
                         break
@@ -166,6 +182,6 @@ class Listening:
         if call is None:
             call = self.calls[piece.index] = Call(piece.id or f"call-{piece.index}", piece.name)
             tool = tools.find(piece.name)
-            if tool is not None and tool.edits:
+            if tool is not None and tool.edits and self.draft is not None:
                 call.growing = GrowingHunk(call.id, call.name, self.draft.known_text, self.draft.symbol_line)
         yield from call.push(piece.arguments)

@@ -5,7 +5,7 @@ Never does anything: plain data from the standard library, no input, no output, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 Thinking = Literal["on", "off", "auto"]
@@ -21,6 +21,19 @@ FinishReason = Literal["stop", "length", "tool_calls", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
+class Selection:
+    """Lines of a file that a person pointed at, from 1, the last one included.
+
+    `text` is what is selected, exactly; empty for a caret, or where whole lines are meant.
+    """
+
+    path: str
+    first_line: int
+    last_line: int
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """What a person asks: an action, in their words, about these files.
 
@@ -29,12 +42,16 @@ class Ask:
         instruction: the person's own words; may be empty where the action needs none.
         paths: workspace-relative POSIX paths of files the ask is about, in order.
         thinking: the person's override of the action's default.
+        selections: what they pointed at.
+        problems: what an editor knows to be wrong there, and the ask is about.
     """
 
     action: str
     instruction: str
     paths: tuple[str, ...] = ()
     thinking: Thinking = "auto"
+    selections: tuple[Selection, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +132,8 @@ class Prompt:
         priority: lower is served first, where the engine can.
         log: the exact tokens of the first messages, where they are known; the engine reads those, and renders only
             the messages behind them.
+        other_logs: the same as other engines told them, for a conversation that comes back to an earlier model.
+        thinking_tokens: tokens of thinking at most, where the engine can see to it; 0 for no limit.
     """
 
     messages: tuple[Message, ...]
@@ -123,6 +142,8 @@ class Prompt:
     sampling: Sampling
     priority: int = 0
     log: TokenLog | None = None
+    other_logs: tuple[TokenLog, ...] = ()
+    thinking_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +257,37 @@ class Objection:
     message: str
 
 
+Severity = Literal["error", "warning", "information", "hint"]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with a file as an editor's checkers told it; `line` and `column` count from 1.
+
+    `source` is who says so, such as `pyright`, and `code` its name for the rule; both may be empty.
+    """
+
+    path: str
+    line: int
+    column: int
+    severity: Severity
+    source: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a review found: lines of a file, from 1, and what to do about them; `suggestion` may be empty."""
+
+    path: str
+    first_line: int
+    last_line: int
+    severity: Severity
+    message: str
+    suggestion: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """A set of changes to be accepted or not, whole, with what remains to be said against them."""
@@ -247,174 +299,3 @@ class Proposal:
     objections: tuple[Objection, ...] = ()
     unchecked: tuple[str, ...] = ()
     """Paths in languages we have no grammar for: applied without a syntax check."""
-
-
-# --- what happens in a turn --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """A turn begins; `model` is the engine's name for it."""
-
-    action: str
-    instruction: str
-    model: str
-    thinking: bool
-    paths: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ThinkingAdded:
-    """The model thinks; `text` is what came since the last event."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ThinkingEnded:
-    """The model stopped thinking; `tokens` is None where the engine has not said."""
-
-    seconds: float
-    tokens: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TextAdded:
-    """The model speaks; `text` is what came since the last event."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCalled:
-    """The model called a tool and its arguments are complete; `title` is verb and object, `Read src/cart.py 1–80`."""
-
-    call: str
-    tool: str
-    title: str
-    arguments: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class ToolReturned:
-    """The tool's result; `outcome` is a few words, `result` what the model reads."""
-
-    call: str
-    ok: bool
-    outcome: str
-    result: str
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class PermissionAsked:
-    """A call that waits until somebody says whether it may run.
-
-    Attributes:
-        call: its id.
-        tool: the tool's name.
-        title: what a person sees of it elsewhere.
-        detail: what will run, whole and exact.
-        confined: whether it will run without network and home folder, writing nowhere but in the workspace.
-    """
-
-    call: str
-    tool: str
-    title: str
-    detail: str
-    confined: bool
-
-
-@dataclass(frozen=True, slots=True)
-class HunkOpened:
-    """The place of an edit is known, while the model still writes it; `line` counts from 1."""
-
-    call: str
-    path: str
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
-class HunkGrew:
-    """Whole lines of an opened hunk, as they complete."""
-
-    call: str
-    removed: tuple[str, ...] = ()
-    added: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class HunkClosed:
-    """An opened hunk is final: it is in the draft (`ok`) or was refused."""
-
-    call: str
-    ok: bool
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Proposed:
-    """The turn's changes, whole and checked."""
-
-    proposal: Proposal
-
-
-@dataclass(frozen=True, slots=True)
-class Used:
-    """What one engine request cost."""
-
-    usage: Usage
-    seconds: float
-    first_token: float
-    """Seconds from the request to its first token."""
-
-
-@dataclass(frozen=True, slots=True)
-class Warned:
-    """Something a person should know that does not end the turn."""
-
-    code: str
-    message: str
-
-
-EndReason = Literal["done", "nothing", "limit", "cancelled", "error"]
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A turn ends, exactly once; `error` and `hint` say why where it did not end well."""
-
-    reason: EndReason
-    usage: Usage
-    seconds: float
-    code: str = ""
-    error: str = ""
-    hint: str = ""
-
-
-Happening = (
-    Started
-    | ThinkingAdded
-    | ThinkingEnded
-    | TextAdded
-    | ToolCalled
-    | ToolReturned
-    | PermissionAsked
-    | HunkOpened
-    | HunkGrew
-    | HunkClosed
-    | Proposed
-    | Used
-    | Warned
-    | Ended
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One happening of one turn; `seq` counts from 1 without gaps, `at` is seconds since the turn's start."""
-
-    turn: str
-    seq: int
-    at: float
-    what: Happening
