@@ -5,6 +5,8 @@ is the difference.
 
 The server is a process of its own that sends what vLLM sends, one event and one HTTP chunk a token, either at 100
 tokens a second and stream or as fast as it is read. The address says how many tokens: `http://HOST/tokens/N/paced`.
+With `stamped` it is paced, each token is the monotonic time of its writing in µs and a space, and `http://HOST/closed`
+tells when clients hung up inside such a stream.
 """
 
 from __future__ import annotations
@@ -218,6 +220,10 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             )
             body = await reader.readexactly(length)
             path = head.split(" ")[1]
+            if path == "/closed":
+                answer = json.dumps(_closed).encode()
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(answer), answer))
+                continue
             if not path.endswith("/chat/completions"):
                 card = {"id": "glm-4.7", "owned_by": "vllm", "max_model_len": 202_752}
                 answer = json.dumps({"data": [card], "version": "0.32.0"}).encode()
@@ -227,7 +233,11 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             _, _, count, pace, *_ = path.split("/")
             asked = json.loads(body).get("max_completion_tokens")
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
-            await _stream(writer, 1 if asked == 1 else int(count), paced=pace == "paced")
+            if pace == "stamped" and asked != 1:
+                if not await _stamp(reader, writer, int(count)):
+                    break
+            else:
+                await _stream(writer, 1 if asked == 1 else int(count), paced=pace == "paced")
             writer.write(_event({}, "stop") + _chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
             await writer.drain()
     writer.close()
@@ -245,6 +255,28 @@ async def _stream(writer: asyncio.StreamWriter, count: int, *, paced: bool) -> N
         writer.write(block)
         await writer.drain()
     writer.write(b"".join(_TOKENS[number % len(_TOKENS)] for number in range(count % _BLOCK)))
+
+
+_closed: list[float] = []  # monotonic seconds at which a client hung up inside a stamped stream
+
+
+async def _stamp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, count: int) -> bool:
+    """Sends tokens that say when they were written; says whether the client stayed."""
+    gone = asyncio.ensure_future(_hung_up(reader))
+    start = time.perf_counter()
+    for number in range(count):
+        await asyncio.sleep(max(0.0, start + number / PACE - time.perf_counter()))
+        if gone.done():
+            return False
+        writer.write(_event({"content": f"{time.monotonic_ns() // 1000} "}))
+    gone.cancel()
+    return True
+
+
+async def _hung_up(reader: asyncio.StreamReader) -> None:
+    with contextlib.suppress(ConnectionError):
+        await reader.read(1)
+    _closed.append(time.monotonic())
 
 
 async def _serve_until_stopped() -> None:

@@ -1,16 +1,30 @@
-"""Writes what is derived from the Python definitions: today the documentation of the settings.
+"""Writes what is derived from the Python definitions: the pages of the settings and the protocol, and its types.
 
 Never edits by hand what it writes; `--check` fails where a file is not current.
 """
 
 from __future__ import annotations
 
+import inspect
+import json
 import sys
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import inspect as shapes
 
 from glm_lsp import settings
+from glm_lsp.server import wire
+from glm_lsp.server.wire import events, parts, proposals, turns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent
+PROSE = Path(__file__).resolve().parent / "protocol.head.md"
 
 
 def settings_page() -> str:
@@ -40,7 +54,293 @@ def settings_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-GENERATED = {Path("docs/settings.md"): settings_page}
+# --- the live protocol -------------------------------------------------------------------------------------------
+
+
+def protocol_page() -> str:
+    """`docs/protocol.md`: the rules, every message, every event and every type."""
+    lines = PROSE.read_text(encoding="utf-8").rstrip("\n").split("\n")
+    lines += ["", "## Messages", "", "| method | direction | |", "|---|---|---|"]
+    for method, message in wire.MESSAGES.items():
+        anchor = "".join(c for c in method.lower() if c.isalnum())
+        lines.append(f"| [`{method}`](#{anchor}) | {message.kind} {message.direction} | {message.doc} |")
+    once = {kind for kind in _types() if _uses()[kind] == 1 and kind not in wire.EVENTS.values()}
+    inline: set[type] = set()
+    for method, message in wire.MESSAGES.items():
+        lines += ["", f"### `{method}`", "", f"*{message.kind.capitalize()} {message.direction}.* {message.doc}"]
+        for word, kind in (("Params", message.params), ("Result", message.result)):
+            if kind is None:
+                continue
+            if kind in once:
+                inline.add(kind)
+                lines += ["", f"{word}: {_head(kind)}", *_table(kind)]
+            else:
+                lines += ["", f"{word}: {_link(kind.__name__)}."]
+    lines += ["", "## Events", "", "The `event` of `glm/turn/event` is one of these; its `type` says which."]
+    for tag, kind in wire.EVENTS.items():
+        lines += ["", f"### Event `{tag}`", "", _head(kind), *_table(kind)]
+    lines += ["", "## Types"]
+    for kind in _types():
+        if kind not in inline and kind not in wire.EVENTS.values():
+            lines += ["", f"### {kind.__name__}", "", _head(kind), *_table(kind)]
+    return "\n".join(lines) + "\n"
+
+
+def protocol_typescript() -> str:
+    """`protocol.ts`: an interface for each type, and maps from method to params and result."""
+    lines = [f"// {_GENERATED}", "", f"export const VERSION = {wire.VERSION};"]
+    for kind in _types():
+        lines += ["", f"/** {_head(kind)} */", f"export interface {kind.__name__} {{"]
+        if tag := kind.__struct_config__.tag:
+            lines.append(f'  type: "{tag}";')
+        for field in _fields(kind):
+            mark = "" if field.required else "?"
+            lines += [f"  /** {_doc(kind, field.name)} */", f"  {field.encode_name}{mark}: {_typescript(field.type)};"]
+        lines.append("}")
+    names = " | ".join(kind.__name__ for kind in wire.EVENTS.values())
+    lines += ["", "/** What happens in a turn. */", f"export type AnyEvent = {names};"]
+    for name, direction, sort in _TABLES:
+        lines += ["", f"/** {sort.capitalize()}s {direction}, by method. */", f"export interface {name} {{"]
+        for method, message in wire.MESSAGES.items():
+            if (message.direction, message.kind) != (direction, sort):
+                continue
+            shape = message.params.__name__
+            if message.result is not None:
+                shape = f"{{ params: {shape}; result: {message.result.__name__} }}"
+            lines += [f"  /** {message.doc} */", f'  "{method}": {shape};']
+        lines.append("}")
+    return "\n".join(lines) + "\n"
+
+
+def protocol_lua() -> str:
+    """`protocol.lua`: annotations for the language server of Lua, and the names of methods and events."""
+    lines = [f"-- {_GENERATED}", "", "local M = {}", "", f"M.version = {wire.VERSION}"]
+    for kind in _types():
+        lines += ["", f"--- {_head(kind)}", f"---@class glm_lsp.{kind.__name__}"]
+        if tag := kind.__struct_config__.tag:
+            lines.append(f'---@field type "{tag}"')
+        for field in _fields(kind):
+            mark = "" if field.required else "?"
+            lines.append(f"---@field {field.encode_name}{mark} {_lua(field.type)} {_doc(kind, field.name)}")
+    names = "|".join(f"glm_lsp.{kind.__name__}" for kind in wire.EVENTS.values())
+    lines += ["", f"---@alias glm_lsp.AnyEvent {names}"]
+    for name, direction, sort in _TABLES:
+        lines += ["", f"--- {sort.capitalize()}s {direction}.", f"M.{_snake(name)} = {{"]
+        for method, message in wire.MESSAGES.items():
+            if (message.direction, message.kind) == (direction, sort):
+                lines += [f"  -- {message.doc}", f'  "{method}",']
+        lines.append("}")
+    lines += ["", "--- The types of events.", "M.events = {", *(f'  "{tag}",' for tag in wire.EVENTS), "}"]
+    return "\n".join([*lines, "", "return M"]) + "\n"
+
+
+def protocol_schema() -> str:
+    """`protocol.schema.json`: a JSON schema of every type, and which is whose."""
+    _, found = msgspec.json.schema_components(_types())
+    for kind in _types():
+        schema = found[kind.__name__]
+        schema["description"] = _head(kind)
+        for field in _fields(kind):
+            schema["properties"][field.encode_name]["description"] = _doc(kind, field.name)
+    messages = {
+        method: {
+            "direction": message.direction,
+            "kind": message.kind,
+            "params": {"$ref": f"#/$defs/{message.params.__name__}"},
+        }
+        | ({} if message.result is None else {"result": {"$ref": f"#/$defs/{message.result.__name__}"}})
+        for method, message in wire.MESSAGES.items()
+    }
+    page = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$comment": _GENERATED,
+        "version": wire.VERSION,
+        "messages": messages,
+        "$defs": found,
+    }
+    return json.dumps(page, indent=2, ensure_ascii=False) + "\n"
+
+
+_GENERATED = "Generated by `make generate` from glm_lsp/server/wire/."
+_MODULES = (parts, events, turns, proposals)
+_TABLES: tuple[tuple[str, wire.Direction, wire.Kind], ...] = (
+    ("Requests", "to server", "request"),
+    ("Notifications", "to server", "notification"),
+    ("ServerRequests", "to client", "request"),
+    ("ServerNotifications", "to client", "notification"),
+)
+
+
+@cache
+def _types() -> tuple[type[wire.Wire], ...]:
+    """Every class that travels, in the order of its definition."""
+    return tuple(kind for module in _MODULES for kind in vars(module).values() if _is_of(module, kind))
+
+
+def _is_of(module: ModuleType, kind: object) -> bool:
+    mine = isinstance(kind, type) and issubclass(kind, wire.Wire) and kind is not wire.Wire
+    return mine and kind.__module__ == module.__name__
+
+
+@cache
+def _uses() -> dict[type, int]:
+    """How often each class is named by a message or a field."""
+    uses = dict.fromkeys(_types(), 0)
+    for message in wire.MESSAGES.values():
+        for kind in (message.params, message.result):
+            if kind is not None:
+                uses[kind] += 1
+    for kind in _types():
+        for field in _fields(kind):
+            for inner in _structs(field.type):
+                uses[inner] += 1
+    return uses
+
+
+def _structs(shape: shapes.Type) -> Iterable[type]:
+    if isinstance(shape, shapes.StructType):
+        yield shape.cls
+    for inner in getattr(shape, "types", ()):
+        yield from _structs(inner)
+    if isinstance(shape, shapes.VarTupleType):
+        yield from _structs(shape.item_type)
+
+
+@cache
+def _fields(kind: type) -> tuple[shapes.Field, ...]:
+    shape = shapes.type_info(kind)
+    assert isinstance(shape, shapes.StructType)  # noqa: S101 - for the type checker
+    return shape.fields
+
+
+@cache
+def _docs(kind: type) -> tuple[str, dict[str, str]]:
+    """What a class's docstring says of it, and of each field."""
+    head, _, rest = (inspect.getdoc(kind) or "").partition("\n\nAttributes:\n")
+    fields: dict[str, str] = {}
+    name = ""
+    for line in rest.splitlines():
+        if line.startswith("        "):
+            fields[name] += f" {line.strip()}"
+        else:
+            name, _, words = line.strip().partition(": ")
+            fields[name] = words
+    return " ".join(head.split()), fields
+
+
+def _head(kind: type) -> str:
+    return _docs(kind)[0]
+
+
+def _doc(kind: type, field: str) -> str:
+    for owner in kind.__mro__:
+        if issubclass(owner, wire.Wire) and field in _docs(owner)[1]:
+            words = _docs(owner)[1][field]
+            return f"{words[:1].upper()}{words[1:]}"
+    raise LookupError(f"{kind.__name__}.{field} has no documentation")
+
+
+def _table(kind: type[wire.Wire]) -> list[str]:
+    rows = [
+        f"| `{field.encode_name}` | {_words(field.type)} | {_default(field)} | {_doc(kind, field.name)} |"
+        for field in _fields(kind)
+    ]
+    return ["", "| field | type | default | |", "|---|---|---|---|", *rows] if rows else []
+
+
+def _default(field: shapes.Field) -> str:
+    if field.required:
+        return "required"
+    return "absent" if field.default is None else f"`{json.dumps(field.default)}`"
+
+
+def _link(name: str) -> str:
+    return f"[{name}](#{name.lower()})"
+
+
+def _spelled(shape: shapes.Type, spell: Callable[[shapes.Type], str], join: str) -> str:
+    """The alternatives of a union, without the null that stands for an absent field."""
+    inner = shape.types if isinstance(shape, shapes.UnionType) else (shape,)
+    return join.join(spell(one) for one in inner if not isinstance(one, shapes.NoneType))
+
+
+def _is_any_event(shape: shapes.Type) -> bool:
+    return set(_structs(shape)) == set(wire.EVENTS.values())
+
+
+def _words(shape: shapes.Type) -> str:
+    """A type for people."""
+
+    def spell(one: shapes.Type) -> str:
+        match one:
+            case shapes.LiteralType(values=values):
+                return " or ".join(f"`{json.dumps(value)}`" for value in values)
+            case shapes.VarTupleType(item_type=item):
+                return f"list of {_words(item)}"
+            case shapes.StructType(cls=cls):
+                return _link(cls.__name__)
+            case shapes.DictType():
+                return "object"
+        return _SIMPLE[type(one)][0]
+
+    return "one of the [events](#events)" if _is_any_event(shape) else _spelled(shape, spell, " or ")
+
+
+def _typescript(shape: shapes.Type) -> str:
+    def spell(one: shapes.Type) -> str:
+        match one:
+            case shapes.LiteralType(values=values):
+                return " | ".join(map(json.dumps, values))
+            case shapes.VarTupleType(item_type=item):
+                return f"Array<{_typescript(item)}>"
+            case shapes.StructType(cls=cls):
+                return cls.__name__
+            case shapes.DictType(value_type=value):
+                return f"Record<string, {_typescript(value)}>"
+        return _SIMPLE[type(one)][1]
+
+    return "AnyEvent" if _is_any_event(shape) else _spelled(shape, spell, " | ")
+
+
+def _lua(shape: shapes.Type) -> str:
+    def spell(one: shapes.Type) -> str:
+        match one:
+            case shapes.LiteralType(values=values):
+                return "|".join(map(json.dumps, values))
+            case shapes.VarTupleType(item_type=item):
+                inner = _lua(item)
+                return f"({inner})[]" if "|" in inner else f"{inner}[]"
+            case shapes.StructType(cls=cls):
+                return f"glm_lsp.{cls.__name__}"
+            case shapes.DictType(value_type=value):
+                return f"table<string, {_lua(value)}>"
+        return _SIMPLE[type(one)][2]
+
+    return "glm_lsp.AnyEvent" if _is_any_event(shape) else _spelled(shape, spell, "|")
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+
+
+_SIMPLE: dict[type, tuple[str, str, str]] = {
+    shapes.StrType: ("string", "string", "string"),
+    shapes.IntType: ("integer", "number", "integer"),
+    shapes.FloatType: ("number", "number", "number"),
+    shapes.BoolType: ("boolean", "boolean", "boolean"),
+    shapes.AnyType: ("anything", "unknown", "any"),
+}
+
+
+# --- all of it ---------------------------------------------------------------------------------------------------
+
+GENERATED: dict[Path, Callable[[], str]] = {
+    Path("docs/settings.md"): settings_page,
+    Path("docs/protocol.md"): protocol_page,
+    Path("editor-clients/protocol.schema.json"): protocol_schema,
+    Path("editor-clients/vscode/src/protocol.ts"): protocol_typescript,
+    Path("editor-clients/nvim/lua/glm_lsp/protocol.lua"): protocol_lua,
+}
 
 
 def main() -> int:
@@ -55,6 +355,7 @@ def main() -> int:
         if check:
             stale.append(path)
         else:
+            target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, encoding="utf-8")
     for path in stale:
         sys.stderr.write(f"{path} is not current: run `make generate`.\n")

@@ -1,6 +1,7 @@
 """Runs the command line; `python -m glm_lsp` is `glm-lsp`.
 
-Never imports a command before it is asked for: `--version` answers in the time Python takes to start.
+Never imports a command before it is asked for: `--version` answers in the time Python takes to start, and an editor
+that starts `--stdio` does not wait for the command line's own parts.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ def main() -> None:
 
         print(f"glm-lsp {__version__}")  # noqa: T201 - this is the answer
         return
+    if sys.argv[1:] == ["--stdio"]:
+        from glm_lsp.server.app import stdio  # noqa: PLC0415 - as above
+
+        sys.exit(stdio())
     from glm_lsp.cli import run  # noqa: PLC0415 - loads click only for real commands
 
     sys.exit(run())

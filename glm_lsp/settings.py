@@ -172,6 +172,16 @@ class McpSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ActionSettings:
+    """What a person is offered to ask; none of it is for a workspace to say."""
+
+    folder: str = option(
+        "", "Folder of your own actions, a prompt file each; empty for `actions/` beside your `settings.toml`."
+    )
+    off: list[str] = option([], "Ids of actions that are not offered in the editor's menu.")
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All options, by section."""
 
@@ -181,6 +191,7 @@ class Settings:
     edits: EditSettings = field(default_factory=EditSettings)
     tools: ToolSettings = field(default_factory=ToolSettings)
     mcp: McpSettings = field(default_factory=McpSettings)
+    actions: ActionSettings = field(default_factory=ActionSettings)
 
 
 def sections() -> Iterator[tuple[str, type, tuple[Field[Any], ...]]]:

@@ -6,11 +6,12 @@ Never draws and never speaks a protocol: the command line and the server are its
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from glm_lsp import actions
+from glm_lsp import actions, tools
 from glm_lsp.conversations import Conversation
+from glm_lsp.edits import review
 from glm_lsp.edits.apply import apply
 from glm_lsp.edits.draft import Draft
 from glm_lsp.edits.journal import Journal
@@ -21,10 +22,12 @@ from glm_lsp.terms import Ask
 from glm_lsp.turn import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Sequence
     from pathlib import Path
 
+    from glm_lsp.actions import Offer, Place
     from glm_lsp.edits.journal import Run
+    from glm_lsp.edits.review import Resolution
     from glm_lsp.engine.engine import Engine
     from glm_lsp.settings import Settings
     from glm_lsp.terms import Event, PermissionAsked, Proposal, QuestionAsked
@@ -41,6 +44,7 @@ class Workspace:
         listing: its files, at the time it was opened.
         journal: what was applied here, and can be undone.
         recovered: runs that were killed while they wrote, and have been taken back now.
+        own: the person's own actions, and what is to be said of their files.
     """
 
     root: Path
@@ -48,10 +52,13 @@ class Workspace:
     listing: Listing
     journal: Journal
     recovered: tuple[Run, ...] = ()
+    own: actions.Custom = field(default_factory=actions.Custom)
 
     @classmethod
-    def open(cls, folder: Path, settings: Settings) -> Workspace:
+    def open(cls, folder: Path, settings: Settings, *, trusted: bool = False) -> Workspace:
         """Opens the workspace around `folder`; a run that was killed while it wrote is taken back first.
+
+        Only of a `trusted` workspace are its own prompt files read.
 
         Raises:
             UsageError: there is no such folder.
@@ -62,11 +69,20 @@ class Workspace:
         root = find_root(folder)
         journal = Journal.open(root)
         recovered = journal.recover()
-        return cls(root, settings, walk(root), journal, recovered)
+        own = actions.own(settings.actions, root, trusted=trusted)
+        return cls(root, settings, walk(root), journal, recovered, own)
 
-    def draft(self) -> Draft:
-        """A shadow copy to work in; nothing in it touches the disk."""
-        return Draft(self._jail(), self.settings.edits)
+    def offers(self, place: Place, kinds: Sequence[str] | None = None) -> tuple[Offer, ...]:
+        """The menu at a place, without the actions that the person turned off; `kinds` as in `actions.offers`."""
+        return actions.offers(place, kinds=kinds, custom=self.own.actions, off=self.settings.actions.off)
+
+    def draft(self, overlay: Callable[[str], str | None] | None = None) -> Draft:
+        """A shadow copy to work in; nothing in it touches the disk.
+
+        `overlay` gives the text that an editor shows of a file, by its workspace-relative path with links resolved, and
+        None for a file that is not open; it is asked from several threads.
+        """
+        return Draft(self._jail(), self.settings.edits, overlay)
 
     def turn(
         self,
@@ -79,15 +95,16 @@ class Workspace:
         answer: Callable[[QuestionAsked], Awaitable[str]] | None = None,
         further: tuple[Tool, ...] = (),
         notes: tuple[str, ...] = (),
+        trusted: bool = True,
     ) -> Turn:
         """A turn for this Ask, ready to run; the engine must be connected.
 
-        `permit`, `answer`, `further` and `notes` are as in Turn.
+        `permit`, `answer`, `further`, `notes` and `trusted` are as in Turn.
 
         Raises:
             UsageError: no such action, or one that needs words and has none.
         """
-        action = actions.find(ask.action)
+        action = actions.find(ask.action, self.own.actions)
         if action.needs_instruction and not ask.instruction.strip():
             raise UsageError(f"{action.id} needs an instruction.", hint="Say in quotes what should change.")
         return Turn(
@@ -101,8 +118,9 @@ class Workspace:
             settings=self.settings,
             permit=permit,
             answer=answer,
-            further=further,
+            further=(*further, *tools.beside(action.tools)),
             notes=notes,
+            trusted=trusted,
         )
 
     def compact(
@@ -142,6 +160,19 @@ class Workspace:
                 hint="Nothing was written. Ask again, or in smaller steps.",
             )
         return apply(self.root, proposal.changes, journal=self.journal, jail=self._jail(), label=label)
+
+    def write(self, resolution: Resolution, *, label: str, unsaved: Container[str] = ()) -> str:
+        """Writes what was decided of a proposal to the disk, all of it or nothing; returns the run's id for `undo`.
+
+        `unsaved` are the paths that an editor has open with changes of its own.
+
+        Raises:
+            Conflict: a file changed meanwhile, or is unsaved; nothing was written.
+            StateError: the disk or the journal is in the way; nothing was written.
+        """
+        return review.write(
+            resolution, self.root, journal=self.journal, jail=self._jail(), label=label, unsaved=unsaved
+        )
 
     def undo(self, run_id: str | None = None) -> Run:
         """Takes a run back, the last one by default.

@@ -85,7 +85,7 @@ def test_a_command_of_the_readme_is_one_that_exists(command: str) -> None:
     if program == "make":
         subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, check=True, capture_output=True)
     elif program == "glm-lsp":
-        parse(words[1:])
+        parse(cli.spelled(words[1:]))
     elif words[:3] == [".venv/bin/python", "-m", "benchmarks"] or words[:3] == ["python", "-m", "benchmarks"]:
         assert (
             not words[3:] or words[3] == "--list" or (ROOT / "benchmarks" / f"{words[3].replace('-', '_')}.py").exists()

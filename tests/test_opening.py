@@ -321,3 +321,30 @@ async def test_a_change_of_the_engine_s_tokens_is_told_once_and_the_earlier_ones
     events, _ = await go(root, conversation, said("Three.", log=TokenLog((7, 8, 9, 10), 7, "second")))
     assert [e.what.code for e in events if isinstance(e.what, Warned)] == []
     assert conversation.logs == (TokenLog((7, 8, 9, 10), 7, "second"), TokenLog((1, 2), 3, "first"))
+
+
+async def test_a_file_that_went_meanwhile_does_not_stop_a_turn_about_several(root: Path) -> None:
+    workspace = Workspace.open(root, Settings())
+    (root / "cart.py").unlink()
+    engine = ScriptedEngine([said("Seen.")])
+    ask = Ask("chat", "Look.", ("cart.py", "web/page.py"))
+    turn = workspace.turn(ask, engine, conversation=Conversation(), draft=workspace.draft())
+    events = [event.what async for event in turn.run()]
+    assert isinstance(events[-1], Ended)
+    assert events[-1].reason == "done"
+    assert "page = 1" in engine.prompts[0].messages[-1].text
+
+
+class TestWithoutTrust:
+    async def test_there_are_no_tools_and_no_instructions_of_the_project(self, root: Path) -> None:
+        conversation = Conversation()
+        _, messages = await go(root, conversation, trusted=False)
+        assert conversation.tools == ()
+        assert "British" not in messages[0].text
+
+    async def test_tools_of_an_earlier_trusted_turn_are_refused(self, root: Path) -> None:
+        conversation = Conversation()
+        await go(root, conversation)
+        read = said(calls=[("read_file", {"file_path": "cart.py"})])
+        events, _ = await go(root, conversation, read, said("Well."), trusted=False)
+        assert [result.ok for result in outcomes(events)] == [False]

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from glm_lsp import languages
 from glm_lsp.actions.action import Action, Question
+from glm_lsp.edits.text import Text
 from glm_lsp.terms import Edit, Message, Span
 
 if TYPE_CHECKING:
-    from glm_lsp.edits.text import Text
+    from glm_lsp.actions.place import Place
     from glm_lsp.languages import Symbol
 
 # How a language writes a sentence above a definition; Python's goes below its head.
@@ -149,13 +150,25 @@ def _line_start(content: str, offset: int) -> tuple[int, str | None]:
     return start, before if not before.strip() else None
 
 
+def _applies(place: Place) -> str | None:
+    """The title; None for a definition that has its documentation already."""
+    symbol = place.symbol
+    if not place.is_code or place.is_selected or symbol is None or place.row is None:
+        return f"Document {place.target}" if place.is_code else None
+    if place.row.name != "Python" and place.row.name not in _ABOVE:
+        return f"Document {place.target}"
+    text = place.text if isinstance(place.text, Text) else Text(place.text)
+    return f"Document {place.target}" if _place(place.row.name, text, symbol) is not None else None
+
+
 ACTION = Action(
     id="document",
     title="Document",
-    kind="refactor.rewrite",
+    kind="refactor.rewrite.document",
     thinking=False,
     preset="coding",
     guidance="Write documentation where functions, methods and classes have none, in the form this language and this "
     "project use. Say what a caller must know, briefly. Change nothing but documentation.",
     questions=questions,
+    applies=_applies,
 )

@@ -22,9 +22,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "refactor": ("glm_lsp.cli.refactor:refactor", "Change code by an instruction; shows a diff, applies it on demand."),
     "chat": ("glm_lsp.cli.chat:chat", "Talk with the model about the workspace; conversations are kept."),
     "sessions": ("glm_lsp.cli.sessions:sessions", "List, show, export and tidy up conversations."),
+    "serve": ("glm_lsp.cli.serve:serve", "Serve editors: the language server; `glm-lsp --stdio` for short."),
     "undo": ("glm_lsp.cli.undo:undo", "Take an applied run back."),
     "engine": ("glm_lsp.cli.engine:engine", "Install, start, stop and watch this host's engine."),
     "doctor": ("glm_lsp.cli.doctor:doctor", "Check everything, and say what to do about what is wrong."),
+    "check": ("glm_lsp.cli.check:check", "Say what the server makes of a file, without an editor and an engine."),
+    "bug-report": (
+        "glm_lsp.cli.bug_report:bug_report",
+        "Write a zip file for a report of a fault, without anything of yours.",
+    ),
 }
 """Name, where the command is, and its line in the help: known without importing it."""
 
@@ -57,10 +63,16 @@ def commands() -> None:
     """GLM-4.7 at work on your code, on your own hardware."""
 
 
+def spelled(arguments: Sequence[str]) -> list[str]:
+    """The arguments with their command: `--stdio` alone, as editors start a language server, means `serve`."""
+    return ["serve", *arguments] if arguments[:1] == ["--stdio"] else list(arguments)
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code; every error is said in one or two lines."""
+    given = spelled(sys.argv[1:] if arguments is None else arguments)
     try:
-        result = commands.main(arguments, prog_name="glm-lsp", standalone_mode=False)
+        result = commands.main(given, prog_name="glm-lsp", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return 0

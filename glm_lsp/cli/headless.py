@@ -19,7 +19,19 @@ from glm_lsp.cli.reports import Refusal, Result, TurnResult
 from glm_lsp.cli.verify import Verification, verify
 from glm_lsp.conversations import Conversation
 from glm_lsp.errors import Conflict, GlmError, SettingsError
-from glm_lsp.terms import Ask, Ended, HunkClosed, HunkOpened, Proposal, Proposed, Started, TextAdded, ToolCalled, Warned
+from glm_lsp.terms import (
+    Ask,
+    Ended,
+    Found,
+    HunkClosed,
+    HunkOpened,
+    Proposal,
+    Proposed,
+    Started,
+    TextAdded,
+    ToolCalled,
+    Warned,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +39,7 @@ if TYPE_CHECKING:
 
     from glm_lsp.edits.draft import Draft
     from glm_lsp.engine.engine import Engine
-    from glm_lsp.terms import Event
+    from glm_lsp.terms import Event, Finding
     from glm_lsp.tools import Tool
     from glm_lsp.workspace import Workspace
 
@@ -166,6 +178,7 @@ class _Run:
         words: list[str] = []
         places: dict[str, tuple[str, int]] = {}
         refusals: list[Refusal] = []
+        findings: list[Finding] = []
         warnings: list[str] = []
         proposal: Proposal | None = None
         result: TurnResult | None = None
@@ -181,6 +194,8 @@ class _Run:
                 places[what.call] = (what.path, what.line)
             elif isinstance(what, HunkClosed) and not what.ok:
                 refusals.append(Refusal(*places[what.call], what.reason))
+            elif isinstance(what, Found):
+                findings.append(what.finding)
             elif isinstance(what, Proposed):
                 proposal = what.proposal
             elif isinstance(what, Ended):
@@ -194,6 +209,7 @@ class _Run:
                     tuple(warnings),
                     "".join(words),
                     tuple(refusals),
+                    tuple(findings),
                 )
                 self.turns.append(result)
             if warm is not None and not isinstance(what, Started):

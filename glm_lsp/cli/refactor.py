@@ -34,6 +34,12 @@ Exit codes: 0 done, or nothing to do · 1 --check found changes to make ·
 2 the verification failed and all was reverted · 3 the engine or the turn failed ·
 4 wrong usage or setting · 130 cancelled."""
 
+ACTION_HELP = (
+    "What kind of work this is: refactor (the default), document, generate_tests, simplify, add_types, "
+    "translate_comments, convert, rename, move_to_file, inline, fix_all, explain, review_file, review_diff, or one of your "
+    "own. Where it needs no words, INSTRUCTION may be ''."
+)
+
 
 @click.command(epilog=EPILOG)
 @click.argument("instruction")
@@ -41,7 +47,7 @@ Exit codes: 0 done, or nothing to do · 1 --check found changes to make ·
 @click.option("--diff", "mode", flag_value="diff", default="diff", help="Show the changes, write nothing (default).")
 @click.option("--apply", "mode", flag_value="apply", help="Apply the changes, all of them or none.")
 @click.option("--check", "mode", flag_value="check", help="Write nothing; exit with 1 where there are changes to make.")
-@click.option("--action", default="refactor", metavar="ID", help="What kind of work this is: refactor or document.")
+@click.option("--action", default="refactor", metavar="ID", help=ACTION_HELP)
 @click.option("--thinking", type=click.Choice(("on", "off", "auto")), default="auto", help="Whether the model thinks.")
 @click.option("--verify", default="", metavar="CMD", help="With --apply: a command that must succeed afterwards.")
 @click.option("--each", type=click.Choice(("file",)), help="One turn for each file instead of one for all.")
@@ -76,7 +82,7 @@ def refactor(
     commit: bool,
 ) -> int:
     """Change code by INSTRUCTION (`-` reads it from standard input) in PATHS, or in the whole workspace."""
-    from glm_lsp import settings
+    from glm_lsp import actions, settings
     from glm_lsp.cli import git, reports
     from glm_lsp.cli.headless import Plan, exit_code, mcp_tools
     from glm_lsp.conversations import Conversations
@@ -93,15 +99,19 @@ def refactor(
     chosen = {"engine.url": engine_url, "engine.model": model}
     loaded = settings.load(find_root(root), overrides={name: value for name, value in chosen.items() if value})
     workspace = Workspace.open(root, loaded)
+    if not actions.find(action, workspace.own.actions).headless:
+        raise UsageError(f"{action} is about a place in an editor.", hint="Say what to change, without --action.")
     selected = workspace.listing.select(paths, cwd=Path.cwd() if root == Path() else root)
     engine = open_engine(loaded.engine)
     face = _Face(output, save_svg)
+    for line in workspace.own.notes:
+        face.note(line)
     for killed in workspace.recovered:
         face.note(f"Took back a run that was killed while it wrote: {killed.label} · {len(killed.paths)} files")
     if each is not None:
         face.batch(len(selected))
     shelf = Conversations.at(workspace.root) if session else None
-    conversation = (shelf.find(session) or shelf.create(session)) if shelf else None
+    conversation = shelf.named(session) if shelf else None
     stack = contextlib.ExitStack()
     further = stack.enter_context(mcp_tools(workspace, face.note))
     plan = Plan(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from glm_lsp.cli.verify import Verification
-    from glm_lsp.terms import Ended, FileChange, Hunk, Proposal
+    from glm_lsp.terms import Ended, FileChange, Finding, Hunk, Proposal
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,7 @@ class TurnResult:
     warnings: tuple[str, ...] = ()
     text: str = ""
     refusals: tuple[Refusal, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,7 @@ def as_json(result: Result) -> str:
                 "warnings": turn.warnings,
                 "refusals": [asdict(refusal) for refusal in turn.refusals],
                 "objections": [asdict(objection) for objection in turn.proposal.objections] if turn.proposal else [],
+                "findings": [asdict(finding) for finding in turn.findings],
                 "unchecked": turn.proposal.unchecked if turn.proposal else [],
                 "changes": [change_as_dict(change) for change in turn.proposal.changes] if turn.proposal else [],
             }
@@ -207,6 +209,18 @@ def _findings(turn: TurnResult) -> Iterator[tuple[str, str, dict[str, Any]]]:
             f"objection/{objection.kind}",
             about,
             _remark(objection.path, objection.line, objection.message or objection.kind),
+        )
+    for finding in turn.findings:
+        advice = f" {finding.suggestion}" if finding.suggestion else ""
+        region = {"startLine": finding.first_line, "endLine": finding.last_line}
+        yield (
+            "finding",
+            "What a review found.",
+            {
+                "level": {"error": "error", "warning": "warning"}.get(finding.severity, "note"),
+                "message": {"text": finding.message + advice},
+                "locations": [_location(finding.path, region)],
+            },
         )
     for refusal in turn.refusals:
         about = "An edit that the model tried could not be placed."

@@ -1,6 +1,9 @@
 """The shadow copy that one turn works in: files as they were read, as they have become, and what is wrong with them.
 
 Never touches the disk but to read, and never places an edit: it takes edits whose place is known.
+
+Where an editor has a file open, what it shows is the file, saved or not, in the encoding of the one on disk.
+"disk" below means both.
 """
 
 from __future__ import annotations
@@ -16,12 +19,12 @@ from glm_lsp.edits.check import Step, check
 from glm_lsp.edits.hunks import hunks
 from glm_lsp.edits.splice import refuse_placeholders, replace_lines, splice, split_lines, write_whole
 from glm_lsp.edits.text import Text, blank, decode
-from glm_lsp.errors import BadArguments, FileRefused, Missing, NotRead, UnknownSymbol
+from glm_lsp.errors import BadArguments, FileRefused, Missing, NotRead, NotText, UnknownSymbol
 from glm_lsp.languages import Symbol, find_symbol, parse
 from glm_lsp.terms import Edit, FileChange, Hunk, Objection
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from glm_lsp.edits.paths import Jail
     from glm_lsp.languages import Parsed
@@ -37,11 +40,14 @@ class Draft:
     Attributes:
         jail: which files may be read and written.
         settings: the limits.
+        overlay: the text that an editor shows of a file, by its canonical path; None where it is not open.
+            Asked from any thread, and only for files that the jail lets through.
     """
 
-    def __init__(self, jail: Jail, settings: EditSettings) -> None:
+    def __init__(self, jail: Jail, settings: EditSettings, overlay: Callable[[str], str | None] | None = None) -> None:
         self.jail = jail
         self.settings = settings
+        self.overlay = overlay or _nothing_open
         self._files: Mapping[str, _File] = {}
         self._names: dict[str, str] = {}
         self._judged: dict[str, tuple[_File, tuple[Objection, ...]]] = {}
@@ -75,6 +81,16 @@ class Draft:
         known = self._known(path)
         return known.text if known is not None else None
 
+    def live(self, path: str) -> str | None:
+        """The file as it is now outside the draft: what an editor shows, else what is on disk; None for neither.
+
+        Raises as `read`, but for missing files.
+        """
+        try:
+            return self._load(path)[1].text.content
+        except Missing:
+            return None
+
     def was_read(self, path: str) -> bool:
         """Whether the file was read or made in this draft."""
         return self._known(path) is not None
@@ -84,9 +100,13 @@ class Draft:
         return tuple(sorted(self._files))
 
     def size(self, path: str) -> int:
-        """How large the file is, in bytes on disk, or in characters once it is in the draft; raises as `read`."""
+        """How large the file is, in bytes on disk, or in characters once it is open or in the draft; raises as `read`."""
         known = self._known(path)
-        return len(known.text.content) if known else self.jail.size(self.jail.readable(path))
+        if known:
+            return len(known.text.content)
+        name = self._name(path)
+        shown = self.overlay(name)
+        return len(shown) if shown is not None else self.jail.size(name)
 
     def digests(self) -> dict[str, str]:
         """A digest of each file as it is in the draft, by path: what the model has seen of it, if it read it here."""
@@ -126,8 +146,8 @@ class Draft:
         name = self.jail.writable(path)
         known = self._files.get(name)
         if known is None:
-            if (self.jail.root / name).exists():
-                self.jail.readable(name)
+            if self.overlay(name) is not None or (self.jail.root / name).exists():
+                self._name(name)
                 raise NotRead(f"{path} exists and was not read.", hint=f"Call read_file on {path} first.")
             edit = write_whole(None, name, content)
             self._names[path] = name
@@ -259,18 +279,47 @@ class Draft:
     def _file(self, path: str) -> _File:
         known = self._known(path)
         if known is None:
-            self.jail.readable(path)  # says so where it is missing or not ours
+            self._name(path)  # says so where it is missing or not ours
             raise NotRead(f"{path} was not read in this conversation.", hint=f"Call read_file on {path} first.")
         return known
 
+    def _name(self, path: str) -> str:
+        """The canonical path of a file that may be read, on disk or in an editor only."""
+        try:
+            return self.jail.readable(path)
+        except Missing:
+            with contextlib.suppress(FileRefused):
+                name = self.jail.writable(path)
+                if self.overlay(name) is not None:
+                    return name
+            raise
+
     def _load(self, path: str) -> tuple[str, _File]:
-        name = self.jail.readable(path)
-        data = self.jail.read(name, limit=self.settings.max_file_bytes)
-        return name, _File(name, data, decode(data, name))
+        name = self._name(path)
+        shown = self.overlay(name)
+        limit = self.settings.max_file_bytes
+        try:
+            data = self.jail.read(name, limit=limit)
+            text = decode(data, name)
+        except Missing:
+            if shown is None:
+                raise
+            data, text = b"", blank(name)
+        if shown is not None:
+            text = text.shown_as(shown)
+            data = text.encode()
+            if len(data) > limit:
+                raise NotText(
+                    f"{path} has {len(data):,} bytes in the editor; files over {limit:,} are not read.",
+                    hint="edits.max_file_bytes sets this limit.",
+                )
+        return name, _File(name, data, text)
 
     def _on_disk(self, path: str, expected: bytes) -> bytes | None:
         """What is there now, and no more of it than it takes to see that it is something else."""
         try:
+            if self.overlay(path) is not None:
+                return self._load(path)[1].disk
             return self.jail.read(path, limit=len(expected))
         except Missing:
             return None
@@ -324,6 +373,10 @@ class Draft:
             f"There is no {wanted!r} in {known.path}. There are: {', '.join(shown[:NAMES_SHOWN])}{more}.",
             hint="Give one of these names.",
         )
+
+
+def _nothing_open(_path: str) -> None:
+    """Says of every file that no editor has it open."""
 
 
 @dataclass(frozen=True)

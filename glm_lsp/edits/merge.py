@@ -5,16 +5,19 @@ Never searches for a place: where a hunk belongs follows from what was edited in
 Both the proposal and the live text are compared with the base they come from, line by line.
 A hunk of the proposal fits where at least one line that nobody touched lies between it and every edit of the live
 text, above and below.
-A run of lines that was added or removed among lines of the same wording can have been added or removed in several
-places (a copy of a function above the function, a blank line among blank lines).
-All of them count as touched, so nothing depends on which of them a comparison happens to choose.
+
+Texts do not always tell what was edited: a copy of a function above the function, a blank line among blank lines.
+So both are compared twice, from the top and from the bottom.
+A line counts as untouched only where it is the same line both times, where it reads like no line of an edit beside it,
+and where it stands in an unbroken run of such lines with one among them that is there exactly once on both sides.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
+from collections import Counter
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, groupby, pairwise
 from typing import TYPE_CHECKING, Literal
 
 from glm_lsp.edits.hunks import changed
@@ -22,7 +25,9 @@ from glm_lsp.edits.text import Text
 from glm_lsp.terms import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Container, Iterable, Sequence
+
+    from glm_lsp.edits.hunks import Block
 
 Fate = Literal["fits", "done", "stale"]
 """What becomes of a hunk: it has a place, it is there already, or the live text changed what it was made for."""
@@ -75,7 +80,7 @@ def rebase(
     r"""Brings the hunks that lead from `base` to `proposed` onto `live`, which was made from `base` too.
 
     Hunks are counted from 0 in the order of `glm_lsp.edits.hunks.hunks`, and lines end as there.
-    Texts whose line endings differ have nothing in common: the caller spells them alike first.
+    Texts whose line endings differ have nothing in common: `spelled_as` comes first.
 
     Args:
         base: the text that the proposal was made from.
@@ -86,64 +91,73 @@ def rebase(
             are `done`, whatever became of them since.
     """
     before, after, now = _lines(base), _lines(proposed), _lines(live)
-    wanted = [(i1, i2, tuple(after[j1:j2])) for i1, i2, j1, j2 in changed(before, after)]
-    before, moved = _with_taken(before, wanted, taken)
-    edits = [(i1, i2, tuple(now[j1:j2])) for i1, i2, j1, j2 in changed(before, now)]
-    theirs = _runs(before, edits)
-    ours = _runs(before, [run for number, run in enumerate(moved) if number not in taken])
-    # How many lines the live text is longer above each of its edits, and behind the last one.
-    shifts = [0, *accumulate(len(run.new) - (run.stop - run.start) for run in theirs)]
-    ends = [run.high for run in theirs]
-    remaining = iter(ours)
+    before, blocks = _with_taken(before, after, changed(before, after), taken)
+    ours = _regions(before, after, [block for number, block in enumerate(blocks) if number not in taken])
+    theirs = _regions(before, now, changed(before, now))
     starts = [0, *accumulate(map(len, now))]
+    ends = [region.high for region in theirs]
     places: list[Place] = []
     parts: list[str] = []
     copied = 0
-    for number, (start, _, _) in enumerate(moved):
+    for number, (i1, i2, j1, j2) in enumerate(blocks):
         if number in taken:
-            shift = shifts[bisect_left([run.start for run in theirs], start)]
-            places.append(Place("done", max(1, start + shift + 1)))
+            above = bisect_left(ends, i1)
+            places.append(Place("done", i1 + _shift(theirs, above) + 1))
             continue
-        run = next(remaining)
-        first = bisect_left(ends, run.low)
-        behind = first
-        while behind < len(theirs) and theirs[behind].low <= run.high:
-            behind += 1
-        shift = shifts[first]
-        if first == behind:
-            at, end = run.start + shift, run.stop + shift
-            places.append(Place("fits", at + 1, Span(starts[at], starts[end]), "".join(run.new)))
+        region = ours[bisect_left(ours, i2, key=lambda region: region.high)]
+        first = bisect_left(ends, region.low)
+        touched = theirs[first : bisect_right(theirs, region.high, key=lambda region: region.low)]
+        if not touched:
+            at, end = i1 + _shift(theirs, first), i2 + _shift(theirs, first)
+            places.append(Place("fits", at + 1, Span(starts[at], starts[end]), "".join(after[j1:j2])))
             if chosen is None or number in chosen:
-                parts += [*now[copied:at], *run.new]
+                parts += [*now[copied:at], *after[j1:j2]]
                 copied = end
-            continue
-        same = next((n for n in range(first, behind) if theirs[n].canonical == run.canonical), None)
-        found = first if same is None else same
-        places.append(Place("stale" if same is None else "done", theirs[found].start + shifts[found] + 1))
+        elif _same(region, touched[0], after, now):
+            places.append(Place("done", touched[0].first + j1 - region.first + 1))
+        else:
+            places.append(Place("stale", touched[0].first + 1))
     parts += now[copied:]
-    text = "".join(parts)
-    if _lines(text) != parts:  # a lone return met a newline: two line endings have become one
-        places = [Place("stale", place.line) if place.fate == "fits" else place for place in places]
-        text = live
-    return Merged(text, tuple(places))
+    # Neighbours here are neighbours in one of the three texts, so that no two line endings become one.
+    return Merged("".join(parts), tuple(places))
+
+
+def spelled_as(live: str, base: str, proposed: str) -> tuple[str, str]:
+    """The base and the proposal with the line endings of the live text, where each has one kind throughout.
+
+    A file may have been saved with other endings since; a proposal that changes endings itself stays as it is.
+    """
+    here, there = _ending(live), _ending(base)
+    if not here or not there or here == there or _ending(proposed) not in {there, ""}:
+        return base, proposed
+    return base.replace(there, here), proposed.replace(there, here)
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
-    """Lines `start:stop` of the base that became `new`; `low:high` is all that this may have been, `up` how far up."""
+class _Region:
+    """Items `low:high` of the one side, somewhere in which an edit made them `first:behind` of the other."""
 
-    start: int
-    stop: int
-    new: tuple[str, ...]
     low: int
     high: int
+    first: int
+    behind: int
 
-    @property
-    def canonical(self) -> tuple[int, int, tuple[str, ...]]:
-        """The same change, made as far up as it can have been."""
-        up = self.start - self.low
-        turn = -up % len(self.new) if self.new else 0
-        return self.low, self.stop - up, self.new[turn:] + self.new[:turn]
+
+def _shift(regions: Sequence[_Region], above: int) -> int:
+    """How much further down lines stand below the first `above` regions."""
+    return regions[above - 1].behind - regions[above - 1].high if above else 0
+
+
+def _same(ours: _Region, theirs: _Region, after: Sequence[str], now: Sequence[str]) -> bool:
+    return (ours.low, ours.high) == (theirs.low, theirs.high) and (
+        after[ours.first : ours.behind] == now[theirs.first : theirs.behind]
+    )
+
+
+def _ending(text: str) -> str | None:
+    """What ends the lines; empty where no line is ended, None where they end in several ways."""
+    kinds = set(Text(text).terminators()) - {""}
+    return next(iter(kinds), "") if len(kinds) < 2 else None
 
 
 def _lines(text: str) -> list[str]:
@@ -152,36 +166,65 @@ def _lines(text: str) -> list[str]:
 
 
 def _with_taken(
-    before: Sequence[str], wanted: Sequence[tuple[int, int, tuple[str, ...]]], taken: Container[int]
-) -> tuple[list[str], list[tuple[int, int, tuple[str, ...]]]]:
-    """The base with the taken hunks in it, and where every hunk stands in that."""
+    before: Sequence[str], after: Sequence[str], wanted: Iterable[Block], taken: Container[int]
+) -> tuple[list[str], list[Block]]:
+    """The base with the taken hunks in it, and the hunks as they stand in that."""
     lines: list[str] = []
-    moved: list[tuple[int, int, tuple[str, ...]]] = []
+    moved: list[Block] = []
     copied = 0
-    for number, (start, stop, new) in enumerate(wanted):
-        lines += before[copied:start]
+    for number, (i1, i2, j1, j2) in enumerate(wanted):
+        lines += before[copied:i1]
         at = len(lines)
-        lines += new if number in taken else before[start:stop]
-        moved.append((at, len(lines), new))
-        copied = stop
+        lines += after[j1:j2] if number in taken else before[i1:i2]
+        moved.append((at, len(lines), j1, j2))
+        copied = i2
     lines += before[copied:]
     return lines, moved
 
 
-def _runs(before: Sequence[str], blocks: Sequence[tuple[int, int, tuple[str, ...]]]) -> list[_Run]:
-    """The blocks, each with all the places where it may have been."""
-    runs: list[_Run] = []
-    for number, (start, stop, new) in enumerate(blocks):
-        low, high = start, stop
-        if start == stop or not new:
-            # Added lines, or the removed ones: moved by one line they make the same text where the line that they
-            # leave equals the one that they meet.
-            run = new or before[start:stop]
-            floor = blocks[number - 1][1] if number else 0
-            ceiling = blocks[number + 1][0] if number + 1 < len(blocks) else len(before)
-            while low > floor and before[low - 1] == run[(low - start - 1) % len(run)]:
-                low -= 1
-            while high < ceiling and before[high] == run[(high - stop) % len(run)]:
-                high += 1
-        runs.append(_Run(start, stop, new, low, high))
-    return runs
+def _regions(before: Sequence[str], after: Sequence[str], blocks: Sequence[Block]) -> list[_Region]:
+    """What lies between the lines that are surely the same; every block is in one of them."""
+    n, m = len(before), len(after)
+    upwards = [(n - i2, n - i1, m - j2, m - j1) for i1, i2, j1, j2 in reversed(changed(before[::-1], after[::-1]))]
+    once, again = _partners(before, after, blocks), _partners(before, after, upwards)
+    kept = [(i, j) for i, (j, other) in enumerate(zip(once, again, strict=True)) if j == other >= 0]
+    sure = kept if not blocks else _anchored(before, after, kept)
+    return [
+        _Region(i1 + 1, i2, j1 + 1, j2)
+        for (i1, j1), (i2, j2) in pairwise([(-1, -1), *sure, (n, m)])
+        if i2 - i1 > 1 or j2 - j1 > 1
+    ]
+
+
+def _anchored(before: Sequence[str], after: Sequence[str], kept: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The pairs in unbroken runs of lines that hold one which is there exactly once on both sides."""
+    here, there = Counter(before), Counter(after)
+    sure: list[tuple[int, int]] = []
+    for _, group in groupby(enumerate(kept), key=lambda item: (item[1][0] - item[0], item[1][1] - item[0])):
+        run = [pair for _, pair in group]
+        if any(here[before[i]] == there[after[j]] == 1 for i, j in run):
+            sure += run
+    return sure
+
+
+def _partners(before: Sequence[str], after: Sequence[str], blocks: Sequence[Block]) -> list[int]:
+    """For each line the one it has become; -1 for those that changed, or that may have as well as the block beside them.
+
+    A line beside a block may be one of those that came or went if it reads like one of them.
+    """
+    n = len(before)
+    partners: list[int] = []
+    ends = [(0, 0, 0, 0), *blocks, (n, n, len(after), len(after))]
+    for (_, _, _, j), (i1, i2, j1, _) in pairwise(ends):
+        partners += range(j, j1)
+        partners += [-1] * (i2 - i1)
+    for (_, floor, _, _), (i1, i2, j1, j2), (ceiling, _, _, _) in zip(ends, ends[1:-1], ends[2:], strict=False):
+        within = {*before[i1:i2], *after[j1:j2]}
+        low, high = i1, i2
+        while low > floor and before[low - 1] in within:
+            low -= 1
+            partners[low] = -1
+        while high < ceiling and before[high] in within:
+            partners[high] = -1
+            high += 1
+    return partners

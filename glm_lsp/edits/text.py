@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import re
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from pathlib import PurePosixPath
@@ -65,6 +65,21 @@ class Text:
         if self.cookie and not self.bom:
             self._refuse_other_declaration(data)
         return self.bom + data
+
+    def shown_as(self, live: str) -> Text:
+        r"""The same file with what an editor shows of it: `live` in this encoding, with this byte order mark.
+
+        Some editors tell every line ending as `\n`: where all lines here end in one other way, those of `live` do too,
+        unless it has other endings itself.
+        A byte order mark that the editor tells as a character becomes the file's own.
+        """
+        bom = self.bom
+        if live.startswith("\ufeff") and self.encoding in _EXACT:
+            live, bom = live[1:], bom or codecs.BOM_UTF8
+        kinds = set(self.terminators()) - {""}
+        if len(kinds) == 1 and "\r" not in live:
+            live = live.replace("\n", self.newline)
+        return replace(self, content=live, bom=bom)
 
     def _refuse_other_declaration(self, data: bytes) -> None:
         declared = _declared(data) or "utf-8"

@@ -5,6 +5,8 @@ Never offers a tool that is not in this list, and never changes the list within 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from glm_lsp.tools import (
     ask_user,
     diagnostics,
@@ -16,11 +18,15 @@ from glm_lsp.tools import (
     list_files,
     read_file,
     replace_symbol,
+    report_finding,
     run_command,
     search,
     write_file,
 )
 from glm_lsp.tools.tool import Outcome, Tool, ToolContext, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 TOOLS: tuple[Tool, ...] = (
     read_file.TOOL,
@@ -38,7 +44,10 @@ TOOLS: tuple[Tool, ...] = (
     finish.TOOL,
 )
 
-__all__ = ["TOOLS", "Outcome", "Tool", "ToolContext", "find", "offered", "refusal"]
+BESIDE: tuple[Tool, ...] = (report_finding.TOOL,)
+"""Tools that only conversations of certain actions are offered."""
+
+__all__ = ["BESIDE", "TOOLS", "Outcome", "Tool", "ToolContext", "beside", "find", "offered", "refusal"]
 
 
 def offered(*, repository: bool, commands: bool, person: bool) -> tuple[Tool, ...]:
@@ -53,6 +62,11 @@ def offered(*, repository: bool, commands: bool, person: bool) -> tuple[Tool, ..
     if not repository:
         missing.add(git.TOOL.spec.name)
     return tuple(t for t in TOOLS if t.spec.name not in missing and (commands or t.permission is None))
+
+
+def beside(names: Container[str]) -> tuple[Tool, ...]:
+    """Those of these names that belong to certain actions."""
+    return tuple(tool for tool in BESIDE if tool.spec.name in names)
 
 
 def find(name: str) -> Tool | None:

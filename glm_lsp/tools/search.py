@@ -100,6 +100,7 @@ def _promising(context: ToolContext, glob: str | None, pattern: str) -> frozense
         return None
     found = set(context.draft.stale()) | {change.path for change in context.draft.changes()}
     listed = [path for path in paths_of(context, glob) if path in context.listing.path_set]
+    found |= {path for path in listed if context.draft.overlay(path) is not None}  # shown may be other than on disk
     deadline = time.monotonic() + SECONDS / 2
     for some in _portions(listed):
         remaining = deadline - time.monotonic()

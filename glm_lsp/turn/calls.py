@@ -49,6 +49,8 @@ class Calls:
 
     Attributes:
         waiting: what the person said meanwhile; it goes to the model with the next result.
+        edits: whether files may be changed at all.
+        trusted: whether any tool may be used.
         problems: says what stands against the end of the turn; empty where nothing does.
         finished: the arguments of the call that ended the turn.
     """
@@ -62,6 +64,8 @@ class Calls:
     further: tuple[tools.Tool, ...]
     waiting: list[str]
     problems: Callable[[], str]
+    edits: bool = True
+    trusted: bool = True
     finished: dict[str, Any] | None = None
 
     async def carry_out(self, calls: Iterable[Call]) -> AsyncGenerator[Happening, None]:
@@ -74,12 +78,15 @@ class Calls:
         self.limits.carried_out()
 
     def _understood(self, call: Call) -> _Step:
-        known = [spec.name for spec in self.conversation.tools]
+        known = [spec.name for spec in self.conversation.tools if self.trusted]
         tool = tools.find(call.name) or next((tool for tool in self.further if tool.spec.name == call.name), None)
         if tool is None or call.name not in known:
             gone = f"{call.name} cannot be reached now." if call.name in known else f"There is no tool {call.name!r}."
             error = BadArguments(f"{gone} There are: {', '.join(known)}.")
             return _Step(call, None, call.name or "a tool without a name", {}, tools.refusal(error))
+        if tool.edits and not self.edits:
+            error = BadArguments("This request is to change nothing.", hint="Say in your answer what should change.")
+            return _Step(call, None, call.name, {}, tools.refusal(error))
         try:
             arguments = call.arguments(tool.spec)
             return _Step(call, tool, tool.title(arguments), arguments)

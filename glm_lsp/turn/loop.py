@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import time
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from glm_lsp import prompt, tools
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from glm_lsp.engine.engine import Engine
     from glm_lsp.index.walk import Listing
     from glm_lsp.settings import Settings
-    from glm_lsp.terms import Ask, Happening, PermissionAsked, QuestionAsked, TokenLog
+    from glm_lsp.terms import Ask, Happening, Objection, PermissionAsked, QuestionAsked, TokenLog
 
 
 @dataclass(slots=True)
@@ -50,6 +50,7 @@ class Turn:
         answer: brings the person's answer to a question of the model's; without it the model is not offered to ask.
         further: tools beside the built-in ones, such as those of MCP servers.
         notes: what the model shall know of what happened since the last turn, a sentence each.
+        trusted: whether a new conversation gets tools and reads the project's instructions.
     """
 
     id: str
@@ -64,6 +65,7 @@ class Turn:
     answer: Callable[[QuestionAsked], Awaitable[str]] | None = None
     further: tuple[tools.Tool, ...] = ()
     notes: tuple[str, ...] = ()
+    trusted: bool = True
     _usage: Usage = field(default_factory=Usage)
     _said: list[str] = field(default_factory=list)
     _reply: Listening | None = None
@@ -158,9 +160,16 @@ class Turn:
             summary=self._answer or f"{len(changes)} files · +{added} −{removed}",
             changes=changes,
             hunks=self.draft.hunks(),
-            objections=self.draft.objections(),
+            objections=self._objections(),
             unchecked=self.draft.unchecked(),
         )
+
+    def _objections(self) -> tuple[Objection, ...]:
+        """What is wrong with the draft, and what the action asks of its result besides."""
+        found = self.draft.objections()
+        if self.action.check is None or not (changes := self.draft.changes()):
+            return found
+        return (*found, *self.action.check(self.ask, changes))
 
     # --- the loop ------------------------------------------------------------------------------------------------
 
@@ -178,11 +187,13 @@ class Turn:
             self.further,
             self._said,
             self._problems,
+            edits=self.action.edits,
+            trusted=self.trusted,
         )
         thinking = self._thinking
         while True:
             limits.step(self._usage.written)
-            reply = Listening(self.draft)
+            reply = Listening(self.draft if self.action.edits else None)
             async with aclosing(self._asked(reply, thinking=thinking)) as happenings:
                 async for what in happenings:
                     yield what
@@ -221,7 +232,7 @@ class Turn:
                     self.conversation.append(prompt.ask("\n\n".join(self._said), "", ()))
                     self._said.clear()
                     continue
-            objections = self.draft.objections()
+            objections = self._objections()
             if not objections:
                 return
             if self._repairs >= self.settings.turn.repairs:
@@ -233,31 +244,36 @@ class Turn:
 
     def _problems(self) -> str:
         """What stands against the end that the model declares; empty where nothing does, or where it was told enough."""
-        objections = self.draft.objections()
+        objections = self._objections()
         if not objections or self._repairs >= self.settings.turn.repairs:
             return ""
         self._repairs += 1
         return f"Not finished. {prompt.problems(objections)}\n\nMend them with further edits, then finish."
+
+    def open(self) -> None:
+        """Puts what the model would read first into the conversation and asks nothing: a look at the context."""
+        self._begin()
 
     def _begin(self) -> None:
         opening.begin(
             self.conversation,
             self.ask,
             self.action,
-            offered=(
-                *tools.offered(
-                    repository=self.listing.git,
-                    commands=self.permit is not None or bool(self.settings.tools.commands),
-                    person=self.answer is not None,
-                ),
-                *self.further,
-            ),
+            offered=self._offered() if self.trusted else (),
             notes=self.notes,
             draft=self.draft,
             listing=self.listing,
             profile=self.engine.profile,
-            settings=self.settings.prompt,
+            settings=self.settings.prompt if self.trusted else replace(self.settings.prompt, instruction_files=[]),
         )
+
+    def _offered(self) -> tuple[tools.Tool, ...]:
+        built_in = tools.offered(
+            repository=self.listing.git,
+            commands=self.permit is not None or bool(self.settings.tools.commands),
+            person=self.answer is not None,
+        )
+        return (*built_in, *self.further)
 
     async def _asked(self, reply: Listening, *, thinking: bool) -> AsyncGenerator[Happening, None]:
         """One request and its reply, after the conversation was made shorter where that is needed."""

@@ -129,7 +129,12 @@ def _to_show(ask: Ask, draft: Draft, room: int, *, everything: bool) -> list[str
     for path in ask.paths:
         if draft.was_read(path):
             continue
-        size = draft.size(path)
+        try:
+            size = draft.size(path)
+        except FileRefused:
+            if len(ask.paths) == 1:
+                raise
+            continue  # gone since it was chosen
         if size > room and everything:
             return []
         if size <= room:

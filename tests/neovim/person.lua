@@ -1,0 +1,98 @@
+-- Someone at a Neovim without a plug-in. A story is run with these functions at hand; what `tell` was given, and the
+-- processes that Neovim had started, go to a file when it ends.
+-- Never waits for a time: only until something is so, and not longer than PATIENCE.
+
+local PATIENCE = 60000
+local told = {}
+local bars = { titles = {}, lines = {}, open = 0, ended = {} }
+local choices = {}
+
+vim.api.nvim_create_autocmd("LspProgress", {
+  callback = function(event)
+    local value = event.data.params.value
+    if value.kind == "begin" then
+      bars.open = bars.open + 1
+      table.insert(bars.titles, value.title)
+    elseif value.kind == "end" then
+      bars.open = bars.open - 1
+      table.insert(bars.ended, value.message or "")
+    end
+    table.insert(bars.lines, value.message or "")
+  end,
+})
+
+--- What is offered in every list that is shown, oldest first; `pick` says what is taken of the next one.
+local shown = {}
+vim.ui.select = function(items, options, done)
+  local lines = vim.tbl_map(options.format_item or tostring, items)
+  table.insert(shown, { prompt = options.prompt or "", lines = lines })
+  local wanted = assert(table.remove(choices, 1), "nobody expected to be asked: " .. (options.prompt or ""))
+  for number, line in ipairs(lines) do
+    if line:find(wanted, 1, true) then
+      return done(items[number], number)
+    end
+  end
+  error(("%q is not among: %s"):format(wanted, table.concat(lines, ", ")))
+end
+
+local person = { bars = bars, shown = shown }
+
+function person.tell(name, value)
+  told[name] = value
+end
+
+function person.wait(what, so)
+  if not vim.wait(PATIENCE, so, 5) then
+    local said = vim.fn.execute("messages")
+    error(("waited in vain until %s; lists: %s; bars: %s; messages: %s"):format(what, vim.inspect(shown), vim.inspect(bars), said))
+  end
+end
+
+function person.pick(...)
+  vim.list_extend(choices, { ... })
+end
+
+function person.client()
+  return vim.lsp.get_clients({ name = "glm_lsp" })[1]
+end
+
+function person.ready()
+  person.wait("the server is there", function()
+    return person.client() ~= nil and person.client().initialized
+  end)
+end
+
+--- Opens the menu on a line with the keys of Neovim itself, and takes the entry that holds these words.
+function person.act(line, words)
+  vim.api.nvim_win_set_cursor(0, { line, 4 })
+  local before = #shown
+  person.pick(words)
+  vim.cmd.normal("gra")
+  person.wait("the menu is there", function()
+    return #shown > before
+  end)
+end
+
+function person.text(buffer)
+  return table.concat(vim.api.nvim_buf_get_lines(buffer or 0, 0, -1, false), "\n") .. "\n"
+end
+
+function person.said(words)
+  return vim.fn.execute("messages"):find(words, 1, true) ~= nil
+end
+
+function person.idle()
+  person.wait("the work has ended", function()
+    return #bars.ended > 0 and bars.open == 0
+  end)
+end
+
+local story, result = assert(vim.env.STORY), assert(vim.env.RESULT)
+_G.person = person
+local ok, failure = xpcall(dofile, debug.traceback, story)
+told.failure = not ok and failure or nil
+told.shown, told.bars = shown, bars
+told.messages = vim.fn.execute("messages")
+told.processes = vim.api.nvim_get_proc_children(vim.fn.getpid())
+vim.fn.writefile({ vim.json.encode(told) }, result)
+vim.cmd("qall!")
