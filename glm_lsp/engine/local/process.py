@@ -353,7 +353,9 @@ def _clean(home: Path, running: Running) -> None:
         with contextlib.suppress(OSError):
             own.parent.rmdir()
     (home / "engine.json").unlink(missing_ok=True)
-    _ours.pop(running.pid, None)
+    if (dead := _ours.pop(running.pid, None)) is not None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            dead.wait(5)  # killed a moment ago, it may not have been collected yet
 
 
 def _home(run: Path | None) -> Path:
