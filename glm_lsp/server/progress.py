@@ -45,14 +45,19 @@ class Progress:
             self._protocol.outbox.stream(("progress", self._token), report)
 
     def _show(self) -> None:
-        if not self._ended:
-            self.shown = True
-            self._tell(self._begin)
+        """Begins the bar; where the work is over by now, ends it too, so that the client can forget the token."""
+        self.shown = True
+        self._tell(self._begin)
+        if self._ended:
+            self._tell_end()
 
     def _end(self) -> None:
         if self.shown:
-            self._tell({"kind": "end"} | ({"message": self.closing} if self.closing else {}))
+            self._tell_end()
         self._ended = True
+
+    def _tell_end(self) -> None:
+        self._tell({"kind": "end"} | ({"message": self.closing} if self.closing else {}))
 
     def _tell(self, value: dict[str, Any]) -> None:
         self._protocol.notify(types.PROGRESS, {"token": self._token, "value": value}, key=("progress", self._token))
