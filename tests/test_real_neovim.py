@@ -31,7 +31,7 @@ class Neovim:
     person: Person
     engine: str = ""
 
-    def live(self, story: str, *, first: str = "") -> dict[str, Any]:
+    def live(self, story: str, *, first: str = "", config: Path = CONFIGURATION, file: str = "cart.py") -> dict[str, Any]:
         """Runs a story of Lua; what it told. Neovim and all that it started are gone afterwards.
 
         `first` is a line of Lua that the person has in front of the configuration.
@@ -49,7 +49,7 @@ class Neovim:
         }
         if self.engine:
             environment["GLM_LSP_ENGINE_URL"] = self.engine
-        command = ["nvim", "--headless", "-n", "-i", "NONE", "-u", str(CONFIGURATION), "cart.py"]
+        command = ["nvim", "--headless", "-n", "-i", "NONE", "-u", str(config), file]
         command += ["--cmd", f"lua {first}"] if first else []
         done = subprocess.run(
             [*command, "-c", f"luafile {HERE / 'neovim' / 'person.lua'}"],
