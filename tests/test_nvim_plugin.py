@@ -156,3 +156,99 @@ def test_every_word_of_the_command_is_completed_and_nothing_is_loaded_before(liv
     wanted = {"ask", "refactor", "fix", "explain", "document", "tests", "review", "undo", "sessions", "context"}
     assert wanted | {"status", "engine", "stop"} <= set(told["words"])
     assert told["think"] == ["off", "on"]
+
+
+def test_several_files_and_a_new_one_are_reviewed_hunk_by_hunk(neovim: Neovim, live) -> None:
+    new = {"name": "write_file", "arguments": {"file_path": "test_cart.py", "content": "assert True\nassert 1\n"}}
+    (neovim.person.root / "shop.py").write_text("def shop():\n    return 1\n")
+    neovim.person.git("add", ".")
+    change = edit("shop.py", old="    return 1\n", new="    # one\n    return 1\n")
+    read = {"name": "read_file", "arguments": {"file_path": "shop.py"}}
+    neovim.engine = neovim.person.script(
+        {"calls": [read]}, {"calls": [edit("cart.py"), change, new]}, {"text": "All done."}
+    )
+    told = live("""
+        person.ready()
+        vim.cmd("Glm refactor count quantities")
+        local review = require("glm_lsp.review")
+        person.wait("three hunks are under review", function() return review.waiting() == 3 end)
+        local list = vim.tbl_map(function(item)
+          return ("%s:%d"):format(vim.fn.fnamemodify(vim.fn.bufname(item.bufnr), ":t"), item.lnum)
+        end, vim.fn.getqflist())
+        table.sort(list)
+        person.tell("list", list)
+        vim.cmd("Glm accept")
+        person.tell("second", vim.fn.expand("%:t"))
+        vim.cmd("Glm reject")
+        person.tell("third", vim.fn.expand("%:t"))
+        vim.cmd("Glm accept")
+        person.wait("it is over", function() return review.waiting() == nil end)
+        for _, name in ipairs({ "cart.py", "shop.py", "test_cart.py" }) do
+          person.tell(name, person.text(vim.fn.bufnr(name)))
+        end
+    """)
+    assert told["list"] == ["cart.py:2", "shop.py:2", "test_cart.py:1"]
+    assert {told["second"], told["third"]} <= {"cart.py", "shop.py", "test_cart.py"}
+    accepted = told["cart.py"] == BETTER, "# one" in told["shop.py"], "assert 1" in told["test_cart.py"]
+    assert sum(accepted) == 2
+
+
+def test_what_is_typed_meanwhile_stays(neovim: Neovim, live) -> None:
+    thinks = ({"thinking": "Slowly. " * 20, "calls": [edit("cart.py")]}, {"text": "Done."})
+    neovim.engine = neovim.person.script(*thinks, delay=0.02, chop=4)
+    told = live("""
+        person.ready()
+        vim.cmd("Glm refactor count quantities")
+        local events = require("glm_lsp.events")
+        person.wait("it thinks", function() local _, turn = next(events.turns) return turn and turn.thought end)
+        vim.api.nvim_buf_set_lines(0, 0, 0, false, { "# prices are in cents", "" })
+        local review = require("glm_lsp.review")
+        person.wait("a hunk is under review", function() return review.waiting() == 1 end)
+        vim.cmd("Glm accept!")
+        person.tell("text", person.text())
+    """)
+    assert told["text"] == "# prices are in cents\n\n" + BETTER
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("x = 'α𝒳'\r\ny = 1\r\n", "x = 'α𝒳β'\r\ny = 1\r\n"),
+        ("x = 'α𝒳'\ny = 1", "x = 'α𝒳β'\ny = 1"),
+    ],
+    ids=["crlf", "no-final-newline"],
+)
+def test_line_endings_and_astral_letters_survive_a_review(neovim: Neovim, live, before: str, after: str) -> None:
+    path = neovim.person.root / "odd.py"
+    path.write_bytes(before.encode())
+    old, new = before.splitlines()[0], after.splitlines()[0]
+    neovim.engine = neovim.person.script(
+        {"calls": [edit("odd.py", old=old + "\n", new=new + "\n")]}, {"text": "Done."}
+    )
+    live("""
+        person.ready()
+        vim.o.fixeol = false
+        vim.cmd("Glm refactor add a beta")
+        local review = require("glm_lsp.review")
+        person.wait("a hunk is under review", function() return review.waiting() == 1 end)
+        vim.cmd("Glm accept!")
+        vim.cmd.write()
+    """, file="odd.py")
+    assert path.read_bytes().decode() == after
+
+
+def test_a_server_that_dies_is_told_of_and_comes_back(neovim: Neovim, live) -> None:
+    neovim.engine = neovim.person.script(*LONG, delay=0.02, chop=4)
+    told = live("""
+        person.ready()
+        vim.cmd("Glm What does it do?")
+        local events = require("glm_lsp.events")
+        person.wait("it thinks", function() local _, turn = next(events.turns) return turn and turn.thought end)
+        for _, pid in ipairs(vim.api.nvim_get_proc_children(vim.fn.getpid())) do vim.uv.kill(pid, "sigkill") end
+        person.wait("it is over", function() return next(events.turns) == nil end)
+        person.tell("chat", person.text())
+        person.wait("the client is gone", function() return person.client() == nil end)
+        vim.cmd("Glm status")
+        person.wait("it is back", function() return person.text():find("Thinking is kept", 1, true) end)
+    """)
+    assert "glm-lsp ended while it worked." in told["chat"]

@@ -170,7 +170,8 @@ local function open_window(buffer)
     return
   end
   local wish = options.get().chat
-  local how = ({ right = "botright vsplit", left = "topleft vsplit", below = "botright split", tab = "tabnew" })[wish.position]
+  local splits = { right = "botright vsplit", left = "topleft vsplit", below = "botright split", tab = "tabnew" }
+  local how = splits[wish.position]
   if how then
     vim.cmd(how)
   end
@@ -265,7 +266,8 @@ local function turn(chat, text, extra)
     conversationId = chat.conversation,
     thinking = chat.thinking,
     mentions = meant.mentions,
-    workspaceFolder = uri and vim.uri_from_fname(vim.fs.root(code, ".git") or vim.fs.dirname(vim.uri_to_fname(uri))) or nil,
+    workspaceFolder = uri and vim.uri_from_fname(vim.fs.root(code, ".git") or vim.fs.dirname(vim.uri_to_fname(uri)))
+      or nil,
     textDocument = meant.range and uri and { uri = uri } or nil,
     range = meant.range,
   }, extra or {})
@@ -370,7 +372,13 @@ function M.resume(id, name)
   server.request("glm/conversation/get", { conversationId = id }, function(told)
     local chat = M.open({ conversation = told.conversationId, name = told.name ~= "" and told.name or name })
     vim.api.nvim_buf_clear_namespace(chat.buffer, SPACE, 0, -1)
-    vim.api.nvim_buf_set_lines(chat.buffer, 0, -1, false, { "# " .. (told.name ~= "" and told.name or name or "GLM"), "", "" })
+    vim.api.nvim_buf_set_lines(
+      chat.buffer,
+      0,
+      -1,
+      false,
+      { "# " .. (told.name ~= "" and told.name or name or "GLM"), "", "" }
+    )
     for _, message in ipairs(told.messages) do
       if message.role == "user" then
         fresh_line(chat, true)

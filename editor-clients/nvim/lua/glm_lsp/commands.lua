@@ -50,7 +50,10 @@ local function action(id, needs_words)
         for _, one in ipairs(vim.diagnostic.get(0)) do
           if one.lnum >= range.start.line and one.lnum < range["end"].line then
             table.insert(found, {
-              range = { start = { line = one.lnum, character = one.col }, ["end"] = { line = one.end_lnum or one.lnum, character = one.end_col or one.col } },
+              range = {
+                start = { line = one.lnum, character = one.col },
+                ["end"] = { line = one.end_lnum or one.lnum, character = one.end_col or one.col },
+              },
               message = one.message,
               severity = one.severity,
               source = one.source,
@@ -273,12 +276,16 @@ M.COMMANDS = {
     about = "shows what the model would read first",
     run = function(given)
       local place = where(given)
-      local params = { instruction = given.words, textDocument = place.uri and { uri = place.uri } or nil, range = place.range }
+      local params =
+        { instruction = given.words, textDocument = place.uri and { uri = place.uri } or nil, range = place.range }
       server.request("glm/context/preview", params, function(told)
         local lines = { ("# At most %d tokens, %d characters"):format(told.tokensAtMost, told.characters), "" }
         for _, file in ipairs(told.files) do
           local path = vim.fn.fnamemodify(vim.uri_to_fname(file.uri), ":.")
-          table.insert(lines, ("- %s, lines %d to %d: %s"):format(path, file.firstLine + 1, file.lastLine + 1, file.reason))
+          table.insert(
+            lines,
+            ("- %s, lines %d to %d: %s"):format(path, file.firstLine + 1, file.lastLine + 1, file.reason)
+          )
         end
         vim.list_extend(lines, { "", "Tools: " .. table.concat(told.tools, ", ") })
         for _, uri in ipairs(told.instructionsFrom) do
@@ -293,9 +300,18 @@ M.COMMANDS = {
     run = function()
       server.request("glm/status", vim.empty_dict(), function(told)
         local engine = told.engine
-        local first = ("%s · %s%s"):format(engine.model ~= "" and engine.model or "GLM", engine.state, told.message ~= "" and " · " .. told.message or "")
+        local first = ("%s · %s%s"):format(
+          engine.model ~= "" and engine.model or "GLM",
+          engine.state,
+          told.message ~= "" and " · " .. told.message or ""
+        )
         local kept = ({ tokens = "token by token", messages = "as messages", none = "not at all" })[told.exactness]
-        local lines = { "# " .. first, "", "Thinking is kept " .. (kept or told.exactness), ("%d turns run"):format(told.turns or 0) }
+        local lines = {
+          "# " .. first,
+          "",
+          "Thinking is kept " .. (kept or told.exactness),
+          ("%d turns run"):format(told.turns or 0),
+        }
         for name, version in vim.spairs(told.versions) do
           table.insert(lines, ("- %s %s"):format(name, version))
         end
@@ -333,8 +349,11 @@ function M.run(given)
   if not name then
     name, rest = "chat", ""
   end
-  local command = M.COMMANDS[name]
-  if not command then
+  local bare, mark = name:match("^(.-)(!?)$")
+  local command = M.COMMANDS[bare]
+  if command then
+    name = bare
+  else
     -- Anything else is what the person wants to say.
     name, command, rest = "ask", M.COMMANDS.ask, given.args
   end
@@ -343,7 +362,7 @@ function M.run(given)
     words = vim.trim(rest),
     first = given.range > 0 and given.line1 or nil,
     last = given.range > 0 and given.line2 or nil,
-    bang = given.bang,
+    bang = given.bang or mark == "!",
   }
   if command.repeats then
     latest, latest_name = vim.deepcopy(parsed), name

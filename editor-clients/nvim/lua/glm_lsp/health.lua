@@ -44,7 +44,10 @@ function M.check()
   local doctor = vim.system({ cmd[1], "doctor", "--json" }, { text = true }):wait(60000)
   local ok, told = pcall(vim.json.decode, doctor.stdout or "")
   if not ok or type(told) ~= "table" then
-    health.error("glm-lsp doctor did not answer", vim.split(vim.trim((doctor.stderr or "") .. (doctor.stdout or "")), "\n"))
+    health.error(
+      "glm-lsp doctor did not answer",
+      vim.split(vim.trim((doctor.stderr or "") .. (doctor.stdout or "")), "\n")
+    )
     return
   end
   for name, one in vim.spairs(told.checks) do

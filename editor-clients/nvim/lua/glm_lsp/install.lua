@@ -30,20 +30,27 @@ function M.run(source)
   local home = server.home()
   vim.notify("GLM: installing into " .. home)
   local function step(cmd, after)
-    vim.system(cmd, { text = true }, vim.schedule_wrap(function(done)
-      if done.code ~= 0 then
-        vim.notify("GLM: " .. vim.trim(done.stderr or ""):sub(-500), vim.log.levels.ERROR)
-      else
-        after()
-      end
-    end))
+    vim.system(
+      cmd,
+      { text = true },
+      vim.schedule_wrap(function(done)
+        if done.code ~= 0 then
+          vim.notify("GLM: " .. vim.trim(done.stderr or ""):sub(-500), vim.log.levels.ERROR)
+        else
+          after()
+        end
+      end)
+    )
   end
   step({ name, "-m", "venv", home }, function()
-    step({ vim.fs.joinpath(home, "bin", "pip"), "install", "--quiet", "--disable-pip-version-check", source }, function()
-      vim.notify("GLM: installed")
-      vim.lsp.enable(server.NAME)
-      vim.cmd("silent! doautoall FileType")
-    end)
+    step(
+      { vim.fs.joinpath(home, "bin", "pip"), "install", "--quiet", "--disable-pip-version-check", source },
+      function()
+        vim.notify("GLM: installed")
+        vim.lsp.enable(server.NAME)
+        vim.cmd("silent! doautoall FileType")
+      end
+    )
   end)
 end
 

@@ -28,7 +28,8 @@ end
 ---@return string[]
 local function files(root, lead)
   local listed = vim.system({ "git", "-C", root, "ls-files", "-co", "--exclude-standard" }, { text = true }):wait(2000)
-  local paths = listed.code == 0 and vim.split(vim.trim(listed.stdout), "\n") or vim.fn.globpath(root, "**/*" .. lead .. "*", true, true)
+  local paths = listed.code == 0 and vim.split(vim.trim(listed.stdout), "\n")
+    or vim.fn.globpath(root, "**/*" .. lead .. "*", true, true)
   return vim.fn.matchfuzzy(paths, lead ~= "" and lead or ".", { limit = 50 })
 end
 

@@ -121,10 +121,9 @@ local function bar()
   for _, window in ipairs(vim.api.nvim_list_wins()) do
     local ours = vim.w[window].glm_review
     local buffer = vim.api.nvim_win_get_buf(window)
-    local shown = current
-      and vim.iter(current.files):any(function(file)
-        return file.buffer == buffer
-      end)
+    local shown = current and vim.iter(current.files):any(function(file)
+      return file.buffer == buffer
+    end)
     if shown and not ours then
       vim.w[window].glm_review = vim.wo[window].winbar == "" and " " or vim.wo[window].winbar
       vim.wo[window].winbar = "%{%v:lua.require'glm_lsp.review'.winbar()%}"
@@ -211,7 +210,14 @@ function M.list()
   for _, hunk in ipairs(pending(current)) do
     local first = place(hunk)
     local text = hunk.new[1] or ("− " .. (hunk.old[1] or ""))
-    table.insert(items, { bufnr = hunk.buffer, lnum = math.min(first + 1, vim.api.nvim_buf_line_count(hunk.buffer)), text = vim.trim(text) })
+    table.insert(
+      items,
+      {
+        bufnr = hunk.buffer,
+        lnum = math.min(first + 1, vim.api.nvim_buf_line_count(hunk.buffer)),
+        text = vim.trim(text),
+      }
+    )
   end
   vim.fn.setqflist({}, " ", { title = "GLM: " .. current.title, items = items })
 end
@@ -231,7 +237,10 @@ local function show(review, told, edit)
       local state = vim.api.nvim_buf_call(buffer, function()
         return vim.fn.undotree().seq_cur
       end)
-      table.insert(before, { file = file, buffer = buffer, lines = file.kind == "create" and {} or lines_of(buffer), state = state })
+      table.insert(
+        before,
+        { file = file, buffer = buffer, lines = file.kind == "create" and {} or lines_of(buffer), state = state }
+      )
     end
   end
   local client = server.client()
@@ -242,12 +251,17 @@ local function show(review, told, edit)
   end
   for _, one in ipairs(before) do
     local new = lines_of(one.buffer)
-    local file = { buffer = one.buffer, uri = one.file.uri, before = one.state, created = one.file.kind == "create", hunks = {} }
+    local file =
+      { buffer = one.buffer, uri = one.file.uri, before = one.state, created = one.file.kind == "create", hunks = {} }
     local old = one.lines
     local joined = function(lines)
       return #lines == 0 and "" or table.concat(lines, "\n") .. "\n"
     end
-    for index, found in ipairs(vim.diff(joined(old), joined(new), { result_type = "indices", algorithm = "histogram" }) --[[@as integer[][] ]]) do
+    for index, found in
+      ipairs(
+        vim.diff(joined(old), joined(new), { result_type = "indices", algorithm = "histogram" }) --[[@as integer[][] ]]
+      )
+    do
       local os, oc, ns, nc = unpack(found)
       local named = one.file.hunks[index]
       local hunk = {
@@ -324,7 +338,9 @@ end
 function M.proposed(params)
   local event = params.event
   if current then
-    vim.notify(("GLM: another proposal waits: %s. `:Glm review` shows it after this one."):format(words.size(event.files)))
+    vim.notify(
+      ("GLM: another proposal waits: %s. `:Glm review` shows it after this one."):format(words.size(event.files))
+    )
     return
   end
   M.open(event.proposalId, params.turnId, event.summary)
@@ -355,7 +371,10 @@ function M.open(proposal, turn, title)
       end
     end
     if stale > 0 then
-      vim.notify(("GLM: %d moved: the code there changed since. `:Glm diff` shows it."):format(stale), vim.log.levels.WARN)
+      vim.notify(
+        ("GLM: %d moved: the code there changed since. `:Glm diff` shows it."):format(stale),
+        vim.log.levels.WARN
+      )
     end
     ---@type glm_lsp.Review
     local review = {

@@ -88,7 +88,8 @@ function M.ready()
   local client = M.client()
   if not client then
     local config = vim.lsp.config[M.NAME] or M.config()
-    config = vim.tbl_extend("force", { root_dir = vim.fs.root(0, config.root_markers or {}) or vim.fn.getcwd() }, config)
+    config =
+      vim.tbl_extend("force", { root_dir = vim.fs.root(0, config.root_markers or {}) or vim.fn.getcwd() }, config)
     config.name = M.NAME
     local ok, id = pcall(vim.lsp.start, config, { attach = false })
     client = ok and id and vim.lsp.get_client_by_id(id) or nil

@@ -14,7 +14,8 @@ function M.duration(seconds)
   if seconds < 9.95 then
     return ("%.1f s"):format(seconds):gsub("%.0 s", " s")
   end
-  return seconds < 120 and ("%d s"):format(math.floor(seconds + 0.5)) or ("%d min"):format(math.floor(seconds / 60 + 0.5))
+  return seconds < 120 and ("%d s"):format(math.floor(seconds + 0.5))
+    or ("%d min"):format(math.floor(seconds / 60 + 0.5))
 end
 
 ---@param event glm_lsp.ThinkingEnded

@@ -1,0 +1,4 @@
+std = "luajit"
+globals = { "vim" }
+max_line_length = 120
+files["lua/glm_lsp/protocol.lua"] = { max_line_length = false } -- generated
