@@ -14,6 +14,8 @@ local GROUP = vim.api.nvim_create_augroup("glm_lsp.review", { clear = true })
 ---@class glm_lsp.ReviewHunk
 ---@field buffer integer
 ---@field mark integer
+---@field sign integer
+---@field id string
 ---@field old string[] The lines that were there.
 ---@field new string[] The lines that are there now.
 ---@field state "pending"|"accepted"|"rejected"
@@ -64,8 +66,6 @@ local function draw(hunk, first)
     virt_lines = #above > 0 and above or nil,
     virt_lines_above = not at_end,
     right_gravity = false,
-    sign_text = "▎",
-    sign_hl_group = #hunk.new > 0 and "GlmAddedSign" or "GlmRemovedSign",
     priority = 200,
   }
   if #hunk.new > 0 then
@@ -73,6 +73,13 @@ local function draw(hunk, first)
     given.hl_group, given.hl_eol, given.end_right_gravity = "GlmAdded", true, true
   end
   hunk.mark = vim.api.nvim_buf_set_extmark(hunk.buffer, SPACE, math.min(first, count - 1), 0, given)
+  -- A sign on the mark itself would stand beside the line behind it too.
+  hunk.sign = vim.api.nvim_buf_set_extmark(hunk.buffer, SPACE, math.min(first, count - 1), 0, {
+    end_row = math.max(math.min(first + #hunk.new, count) - 1, first),
+    sign_text = "▎",
+    sign_hl_group = #hunk.new > 0 and "GlmAddedSign" or "GlmRemovedSign",
+    strict = false,
+  })
 end
 
 --- All hunks that wait, by file and line.
@@ -210,14 +217,11 @@ function M.list()
   for _, hunk in ipairs(pending(current)) do
     local first = place(hunk)
     local text = hunk.new[1] or ("− " .. (hunk.old[1] or ""))
-    table.insert(
-      items,
-      {
-        bufnr = hunk.buffer,
-        lnum = math.min(first + 1, vim.api.nvim_buf_line_count(hunk.buffer)),
-        text = vim.trim(text),
-      }
-    )
+    table.insert(items, {
+      bufnr = hunk.buffer,
+      lnum = math.min(first + 1, vim.api.nvim_buf_line_count(hunk.buffer)),
+      text = vim.trim(text),
+    })
   end
   vim.fn.setqflist({}, " ", { title = "GLM: " .. current.title, items = items })
 end
@@ -343,7 +347,9 @@ function M.proposed(params)
     )
     return
   end
-  M.open(event.proposalId, params.turnId, event.summary)
+  local turn = require("glm_lsp.events").turns[params.turnId]
+  local title = turn and vim.trim(turn.instruction) ~= "" and turn.instruction or event.summary
+  M.open(event.proposalId, params.turnId, (title:gsub("%s+", " ")))
 end
 
 --- Opens the review of a proposal; of the latest one without an id.
@@ -454,6 +460,7 @@ local function decide(hunk, state)
   local first, length = place(hunk)
   hunk.state = state
   vim.api.nvim_buf_del_extmark(hunk.buffer, SPACE, hunk.mark)
+  vim.api.nvim_buf_del_extmark(hunk.buffer, SPACE, hunk.sign)
   if state == "rejected" and first then
     local count = vim.api.nvim_buf_line_count(hunk.buffer)
     local whole = first == 0 and length >= count and #hunk.old == 0
