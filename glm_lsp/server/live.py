@@ -38,7 +38,7 @@ _STATES: dict[str, wire.HunkState] = {
     "accepted": "accepted",
     "rejected": "rejected",
     "stale": "stale",
-    "applied": "accepted",
+    "applied": "applied",
 }
 
 
@@ -352,8 +352,7 @@ def _rest(server: GlmServer, commands: Commands) -> None:
 
     @server.feature("glm/feedback")
     def feedback(params: wire.FeedbackParams) -> None:
-        desk.judged.append(params)
-        del desk.judged[:-100]
+        desk.judge(params)
 
     @server.feature("glm/didFocus")
     def focus(params: wire.FocusParams) -> None:
