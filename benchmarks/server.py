@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 NAME = "server"
 DOC = "the language server with turns running: menus, deltas, cancelling, tokens/s beside bare HTTP clients, memory"
-PARTS = ("menu", "delta", "cancel", "throughput", "memory")
+PARTS = ("menu", "indexing", "delta", "cancel", "throughput", "memory")
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Size:
         streams: turns that run at once while menus and deltas are looked at.
         menus: of each kind.
         document: characters of the large document.
+        files: of the workspace that is indexed meanwhile, of 5,000 characters each.
         changes: in one notification, as replacing a word everywhere sends them.
         coalesce: milliseconds that deltas are asked to wait for each other.
         seconds: of deltas that are looked at, for each setting.
@@ -52,6 +53,7 @@ class Size:
     streams: int = 8
     menus: int = 200
     document: int = 1_000_000
+    files: int = 4_000
     changes: int = 200
     coalesce: tuple[int, ...] = (0, 40)
     seconds: float = 4.0
@@ -68,6 +70,7 @@ def run(only: Sequence[str] = PARTS, size: Size | None = None) -> dict[str, Any]
     size = size or Size()
     parts: dict[str, Callable[[_Bench], list[dict[str, Any]]]] = {
         "menu": menu,
+        "indexing": indexing,
         "delta": delta,
         "cancel": cancel,
         "throughput": throughput,
@@ -129,6 +132,29 @@ def menu(bench: _Bench) -> list[dict[str, Any]]:
             what = f"code-action list, {name}, {streams} streams"
             rows.append(_row(what, figures, "p99 < 50 ms", figures["p99 ms"] / 50))
     return rows
+
+
+def indexing(bench: _Bench) -> list[dict[str, Any]]:
+    """The same lists while a workspace of many files is read and parsed, with streams; as many as there is time for."""
+    folder = bench.folder / "indexing"
+    folder.mkdir(parents=True)
+    for number in range(bench.size.files):
+        (folder / f"f{number}.py").write_text(_source(5_000).replace("Cart", f"Cart{number}_"))
+    taken: list[float] = []
+    with bench.editor("indexing", _ENDLESS, "paced") as editor:
+        small = editor.open("small.py", _source(60))
+        _flow(editor, bench.size.streams)
+        _menu(editor, small, 3)  # the first imports what it wants
+        while len(taken) < bench.size.menus:
+            if taken and len(taken) % 20 == 0:
+                status = editor.ask("glm/status", {}).message["result"]
+                if all(one["state"] == "ready" for one in status["indexes"]):
+                    break
+            taken.append(_menu(editor, small, 3))
+            time.sleep(0.02)
+    figures = _spread(taken)
+    what = f"code-action list, while {bench.size.files:,} files are indexed, {bench.size.streams} streams"
+    return [_row(what, figures, "p99 < 50 ms", figures["p99 ms"] / 50)]
 
 
 def _menus(editor: Editor, size: Size, streams: int) -> dict[str, list[float]]:

@@ -107,9 +107,6 @@ class IndexSettings:
     map_tokens: int = option(
         2_000, "Tokens of the map of the workspace at the start of a conversation; 0 for none.", workspace=True
     )
-    ask_model: bool = option(
-        False, "Whether the model, where it thinks, first says what to look for and then picks among what was found."
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from glm_lsp.edits.draft import Draft
 from glm_lsp.edits.journal import Journal
 from glm_lsp.edits.paths import Jail
 from glm_lsp.errors import CheckFailed, UsageError
-from glm_lsp.index.walk import Listing, find_root, walk
+from glm_lsp.index.walk import Listing, find_root, is_too_wide, walk
 from glm_lsp.terms import Ask
 from glm_lsp.turn import Turn, opening
 
@@ -83,7 +83,8 @@ class Workspace:
 
         It is itself where the index is turned off, or where there are `few` files or less, which are read sooner.
         """
-        if not self.settings.index.enabled or self.index is not None or len(self.listing.paths) <= few:
+        off = not self.settings.index.enabled or is_too_wide(self.root)
+        if off or self.index is not None or len(self.listing.paths) <= few:
             yield self
             return
         from glm_lsp.index.index import Index  # noqa: PLC0415 - the grammars, which not every command needs

@@ -161,7 +161,7 @@ MENUS: dict[str, tuple[Place, dict[str, str], set[str]]] = {
     ),
     "prose": (
         place("README.md", "# Cart\n", 1),
-        {"explain": "Explain Cart", "refactor": "Change Cart…"},
+        {"explain": "Explain README.md", "refactor": "Change README.md…"},
         {"generate_tests", "document", "rename", "simplify", "extract_function", "add_types"},
     ),
     "data": (place("a.json", '{"total": 1}\n', 1, at="total"), {"explain": "Explain a.json"}, {"rename", "inline", "document"}),

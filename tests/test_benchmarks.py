@@ -18,6 +18,7 @@ TINY = server.Size(
     streams=2,
     menus=2,
     document=5_000,
+    files=300,
     changes=3,
     coalesce=(0,),
     seconds=0.1,
@@ -30,12 +31,13 @@ TINY = server.Size(
 )
 FIGURES = {
     "menu": {"n", "p50 ms", "p95 ms", "p99 ms", "max ms"},
+    "indexing": {"n", "p50 ms", "p95 ms", "p99 ms", "max ms"},
     "delta": {"n", "p50 ms", "p95 ms", "p99 ms", "max ms"},
     "cancel": {"n", "p50 ms", "p95 ms", "p99 ms", "max ms"},
     "throughput": {"tokens/s", "bare", "ratio", "steady ratio", "CPU µs/token", "begin and end CPU ms/turn"},
     "memory": {"1 turns MiB", "4 turns MiB", "8 turns MiB", "KiB/turn, second half", "% in 1,000 turns"},
 }
-ROWS = {"menu": 8, "delta": 2, "cancel": 2, "throughput": 2, "memory": 1}
+ROWS = {"menu": 8, "indexing": 1, "delta": 2, "cancel": 2, "throughput": 2, "memory": 1}
 
 
 @pytest.mark.parametrize("part", server.PARTS)
@@ -64,4 +66,4 @@ def test_a_part_that_there_is_not_is_refused_with_those_that_there_are() -> None
         check=False,
     )
     assert asked.returncode == 2
-    assert "menu, delta, cancel, throughput, memory" in asked.stderr
+    assert "menu, indexing, delta, cancel, throughput, memory" in asked.stderr

@@ -118,3 +118,31 @@ async def test_it_can_be_turned_off(root: Path) -> None:
         status = await editor.ask("glm/status", {})
         assert not status.get("indexes")
         assert "GLM: Document" in " ".join(await editor.actions())
+
+
+async def test_a_home_folder_is_not_read_through_for_one_file_in_it(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(root))
+    FakeEditor.shared, shared = None, FakeEditor.shared
+    try:
+        async with FakeEditor(root, [DONE]) as editor:
+            await editor.open("cart.py")
+            status = await editor.ask("glm/status", {})
+            assert not status.get("indexes")
+    finally:
+        FakeEditor.shared = shared
+
+
+async def test_what_was_closed_while_the_workspace_was_not_known_is_let_go(root: Path) -> None:
+    """Changed settings have every workspace opened anew when it is next wanted; the index is the same one all along."""
+    async with FakeEditor(root, [DONE], **SYMBOLS) as editor:
+        await editor.open("cart.py")
+        await editor.type("cart.py", 0, 0, "def typed():\n    pass\n\n\n")
+        await until_named(editor, "typed", "cart.py")
+        editor.tell("workspace/didChangeConfiguration", {"settings": None})
+        await editor.close("cart.py")
+        await editor.open("shop.py")
+        await editor.actions()
+        await until_named(editor, "typed")
+        await until_named(editor, "total", "cart.py")

@@ -146,7 +146,7 @@ def test_the_index_narrows_the_files_down(root: Path, tmp_path: Path, monkeypatc
     time.sleep(0.1)
     with built(root, tmp_path / "state") as index:
         context = ToolContext(Draft(Jail(root), EditSettings()), walk(root), index=index)
-        assert worth_a_look(context, None, ["apply_discount"]) == {"cart.py", "use.py"}
+        assert set(worth_a_look(context, None, ["apply_discount"]) or ()) == {"cart.py", "use.py"}
         assert worth_a_look(context, None, ["größe"]) is None
         assert worth_a_look(context, None, []) is None
         assert worth_a_look(replace(context, index=None), None, ["apply_discount"]) is None

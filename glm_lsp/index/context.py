@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from glm_lsp.languages.facts import Definition
     from glm_lsp.terms import Problem, Selection
 
-FILES = 30
+FILES = 24
 """Files that are cut into pieces; those with what is wanted for certain come on top."""
 
 OUTLINED = 8
@@ -182,7 +182,8 @@ class _Desk:
     files: dict[str, _File] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
     worth: list[float] = field(default_factory=list)
-    reasons: list[str] = field(default_factory=list)
+    exact: dict[str, float] = field(default_factory=dict)
+    fits: Fit = field(default_factory=lambda: pieces.fit((), {}))
 
     def spread(self, ranked: Sequence[Ranked], leave_out: Collection[str]) -> None:
         """Reads the best files and cuts them into pieces."""
@@ -202,29 +203,35 @@ class _Desk:
             for part in pieces.cut(path, file.lines, outline):
                 self.parts.append(part)
                 texts.append(f"{part.title}\n" + "\n".join(file.lines[part.first_line - 1 : part.last_line]))
-        self._value(pieces.fit(texts, self.values))
+        self.fits = pieces.fit(texts, self.values)
+        self._value()
 
-    def _value(self, fits: Fit) -> None:
-        said = _said(self.question)
-        exact = {name: weight for name in words.identifiers(self.question) if (weight := self._exact(name))}
-        best = max(1e-9, float(fits.scores.max(initial=0.0)))
-        for at, part in enumerate(self.parts):
+    def _value(self) -> None:
+        self.exact = {name: weight for name in words.identifiers(self.question) if (weight := self._exact(name))}
+        best = max(1e-9, float(self.fits.scores.max(initial=0.0)))
+        for part, score in zip(self.parts, self.fits.scores.tolist(), strict=True):
             file = self.files[part.path]
-            value = float(fits.scores[at]) / best * (0.25 + 0.75 * file.score)
-            named = [name for name in part.names if name in exact]
-            if named:
-                value += max(exact[name] for name in named) * (0.5 + 0.5 * file.score)
-            hits = [hit for line, hit in self.wanted.places.get(part.path, {}).items() if _has(part, line)]
-            matched = list(dict.fromkeys(said[term] for term in fits.best(at, 6) if term in said))[:3]
-            if hits:
-                weight, reason = max(hits, key=lambda hit: (hit[0], hit[1]))
-                value += weight
-            elif named:
-                reason = f"defines {', '.join(named[:3])}"
-            else:
-                reason = f"words: {', '.join(matched)}" if matched else file.reason
+            value = score / best * (0.25 + 0.75 * file.score)
+            if named := self.exact.keys() & part.names:
+                value += max(self.exact[name] for name in named) * (0.5 + 0.5 * file.score)
+            if hits := self._hits(part):
+                value += max(weight for weight, _ in hits)
             self.worth.append(value)
-            self.reasons.append(reason)
+
+    def _hits(self, part: Part) -> list[tuple[float, str]]:
+        """What is wanted for certain in a part."""
+        places = self.wanted.places.get(part.path)
+        return [hit for line, hit in places.items() if _has(part, line)] if places else []
+
+    def _reason(self, at: int) -> str:
+        part = self.parts[at]
+        if hits := self._hits(part):
+            return max(hits)[1]
+        if named := [name for name in part.names if name in self.exact]:
+            return f"defines {', '.join(named[:3])}"
+        said = _said(self.question)
+        matched = list(dict.fromkeys(said[term] for term in self.fits.best(at, 6) if term in said))[:3]
+        return f"words: {', '.join(matched)}" if matched else self.files[part.path].reason
 
     def _exact(self, name: str) -> float:
         """What it is worth to define a name of the question; a plain word that several define is no name."""
@@ -313,10 +320,10 @@ class _Desk:
 
     def _piece(self, path: str, ats: Sequence[int]) -> Piece:
         best = sorted(ats, key=lambda at: (-self.worth[at], at))
-        by_kind = {reason.partition(" ")[0]: reason for at in reversed(best) if (reason := self.reasons[at])}
-        reason = "; ".join(
-            [one for one in dict.fromkeys(self.reasons[at] for at in best) if one in by_kind.values()][:2]
-        )
+        reasons: dict[str, str] = {}  # by their first word: of what the parts have in common, the best says it
+        for at in best:
+            reasons.setdefault((reason := self._reason(at)).partition(" ")[0], reason)
+        reason = "; ".join([one for one in reasons.values() if one][:2])
         kind: Kind = "definition" if any(self.parts[at].defined for at in ats) else "chunk"
         first, last = self.parts[ats[0]].first_line, self.parts[ats[-1]].last_line
         return self._made(path, first, last, self.worth[best[0]], reason, kind)

@@ -9,6 +9,7 @@ MessagePack. Each file has a time limit that the system enforces, since a gramma
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib
 import os
@@ -17,7 +18,7 @@ import struct
 import sys
 import zlib
 from array import array
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import msgspec
 
@@ -25,6 +26,8 @@ from glm_lsp.index.kinds import LARGEST, Kind, by_name, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from glm_lsp.languages.facts import Facts
 
 Row = tuple[str, str, str, int, int, int, int, str, str]
 """A definition's fields, in their order."""
@@ -118,12 +121,10 @@ def read_facts(root: bytes, path: bytes, expected: bytes, seconds: float) -> Par
     return parse(path, decoded(data), seconds)
 
 
-def parse(path: bytes, text: str, seconds: float) -> Parsed:
-    """Parses a text; what stands in the way is said in the answer."""
-    from glm_lsp.languages.facts import facts  # noqa: PLC0415 - only workers pay for it
-
+def parse(path: bytes, text: str, seconds: float, *, typed: bool = False) -> Parsed:
+    """Parses a text, `typed` after one of the same path that differs a little; what stands in the way is said."""
     try:
-        found = facts(os.fsdecode(path), text, seconds=seconds / 2)
+        found = (_typed() if typed else _saved())(os.fsdecode(path), text, seconds=seconds / 2)
     except MemoryError:
         return Parsed(why="parsing it takes too much memory")
     except Exception as error:  # noqa: BLE001 - a fault in one language's rules must not end the others
@@ -134,7 +135,7 @@ def parse(path: bytes, text: str, seconds: float) -> Parsed:
         (d.name, d.qualified, d.kind, d.first_line, d.last_line, d.line, d.column, d.signature, d.doc)
         for d in found.definitions
     )
-    return Parsed("", False, rows, pack_uses(found.uses), tuple(found.imports))
+    return Parsed("", False, rows, pack_uses(found.uses, level=0 if typed else 1), tuple(found.imports))
 
 
 def read(root: bytes, path: bytes) -> tuple[bytes | None, os.stat_result]:
@@ -176,13 +177,13 @@ def stand_in_id(path: bytes, info: os.stat_result) -> bytes:
     return hashlib.sha1(b"%s %d %d" % (path, info.st_size, info.st_ctime_ns), usedforsecurity=False).digest()
 
 
-def pack_uses(uses: Mapping[str, tuple[int, ...]]) -> bytes:
-    """Names and their lines in few bytes; `unpack_uses` and `lines_of` read them."""
+def pack_uses(uses: Mapping[str, tuple[int, ...]], *, level: int = 1) -> bytes:
+    """Names and their lines in few bytes, the fewer the higher the level; `unpack_uses` and `lines_of` read them."""
     names = sorted(uses)
     text = "\n".join(names).encode()
     counts = array("I", (len(uses[name]) for name in names))
     lines = array("I", (line for name in names for line in uses[name]))
-    return zlib.compress(struct.pack("=II", len(names), len(text)) + text + counts.tobytes() + lines.tobytes(), 1)
+    return zlib.compress(struct.pack("=II", len(names), len(text)) + text + counts.tobytes() + lines.tobytes(), level)
 
 
 def unpack_uses(packed: bytes) -> dict[str, tuple[int, ...]]:
@@ -206,6 +207,23 @@ def lines_of(packed: bytes, name: str) -> tuple[int, ...]:
     return tuple(lines[at : at + counts[number]])
 
 
+class _Facts(Protocol):
+    def __call__(self, path: str, text: str, *, seconds: float) -> Facts | None: ...
+
+
+def _saved() -> _Facts:
+    from glm_lsp.languages.facts import facts  # noqa: PLC0415 - only workers pay for it
+
+    return facts
+
+
+@functools.cache
+def _typed() -> _Facts:
+    from glm_lsp.index.live_parse import LiveParses  # noqa: PLC0415 - likewise
+
+    return LiveParses().facts  # with the trees of what was typed before
+
+
 def main() -> None:
     """Answers jobs until there are no more."""
     _limits(int(sys.argv[1]))
@@ -224,14 +242,15 @@ def _answer(job: Job) -> Reply:
     import signal  # noqa: PLC0415 - here the process is a worker
 
     # What is needed is there before the first file's time begins.
-    importlib.import_module("glm_lsp.languages.facts" if job.tier else "glm_lsp.index.words")
+    parser = "glm_lsp.index.live_parse" if job.texts else "glm_lsp.languages.facts"
+    importlib.import_module(parser if job.tier else "glm_lsp.index.words")
     words: list[Words] = []
     parsed: list[Parsed] = []
     for number, path in enumerate(job.paths):
         # The signal's default is the process's end, also in the middle of a parser's loop.
         signal.setitimer(signal.ITIMER_REAL, job.seconds)
         if job.texts:
-            parsed.append(parse(path, job.texts[number].decode("utf-8", "replace"), job.seconds))
+            parsed.append(parse(path, job.texts[number].decode("utf-8", "replace"), job.seconds, typed=True))
         elif job.tier:
             parsed.append(read_facts(job.root, path, job.expected[number], job.seconds))
         else:

@@ -333,10 +333,9 @@ class Index:
         unread = self._builder.unread()
         if not self._file.writer or self._builder.listing is None or len(unread) > MOST_UNREAD:
             return None
-        current = self._current
-        whole = [re.compile(rf"\b{re.escape(word)}\b") for word in words]
+        current, whole = self._current, [re.compile(rf"\b{re.escape(word)}\b") for word in words]
         typed = {path for path, buffer in current.buffers.items() if all(word.search(buffer.text) for word in whole)}
-        huge = {path for path, content in list(current.contents.items()) if current.details[content].kind is Kind.HUGE}
+        huge = {path for path in list(current.contents) if (d := current.detail(path)) and d.kind is Kind.HUGE}
         return sorted((self._holding(words) - current.buffers.keys()) | typed | unread | huge)
 
     # --- inside ----------------------------------------------------------------------------------------------------

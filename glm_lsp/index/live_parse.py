@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from glm_lsp.languages.facts import Facts, captures, facts_from, imports_from, line_starts
+from glm_lsp.languages.facts import Facts, captures, facts_from, imports_from
 from glm_lsp.languages.matches import is_hopeless
 from glm_lsp.languages.parsed import syntax_tree, utf8
 from glm_lsp.languages.table import language_of
@@ -53,7 +53,8 @@ class LiveParses:
     def facts(self, path: str, text: str, *, seconds: float = SECONDS) -> Facts | None:
         """The facts of a text, at the cost of what changed since the last time; else as `languages.facts`.
 
-        The dictionary in them is ours and changes with the next text of the same path.
+        Broken texts may leave behind a line that is out of date; asked about the same text again, all of it is looked
+        at. The dictionary in the facts is ours and changes with the next text of the same path.
         """
         live = self._known.pop(path, None)  # it comes last again
         language = language_of(path)
@@ -113,10 +114,12 @@ class _Live:
     by_row: list[list[str]] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
     whole_only: bool = False
+    odd: bool = False
 
     def update(self, data: bytes, *, is_ascii: bool, until: float) -> bool:
         """Makes it the text `data`; False where that takes too long or nothing sensible can be said."""
         if self.tree is not None and data == self.data:
+            self._look_at_all(is_ascii=is_ascii)
             return True
         change = base = None
         if self.tree is not None:
@@ -130,26 +133,28 @@ class _Live:
         if tree is None or is_hopeless(tree):
             return False
         self.data, self.tree = data, tree
-        if change is None or base is None or self.whole_only or b"\r" in data:
-            self.starts = (
-                list(line_starts(data)) if b"\r" not in data else [0, *(m.end() for m in _ROWS.finditer(data))]
-            )
-            self._look_at_all(is_ascii=is_ascii)
-        elif not self._look_at(change, base.changed_ranges(tree), is_ascii=is_ascii):
+        if change is None or base is None:
+            self.starts = [0, *(end.end() for end in _ROWS.finditer(data))]
+        # tree-sitter counts line feeds alone: a row is a line only where no other sign ends one.
+        odd, self.odd = self.odd, b"\r" in data and data.count(b"\r") != data.count(b"\r\n")
+        partly = not (self.whole_only or self.odd or odd) and change is not None and base is not None
+        changed = base.changed_ranges(tree) if partly and base is not None else []
+        if change is None or not partly or not self._look_at(change, changed, is_ascii=is_ascii):
             self._look_at_all(is_ascii=is_ascii)
         return True
 
     def _look_at_all(self, *, is_ascii: bool) -> None:
         assert self.tree is not None  # noqa: S101 - for the type checker
         captured = captures(self.language, self.tree.root_node)
-        found = facts_from(self.language, self.data, captured, is_ascii=is_ascii, starts=self.starts)
+        found = facts_from(self.language, self.data, captured, is_ascii=is_ascii)
         self.definitions, self.uses, self.imports = list(found.definitions), found.uses, found.imports
         self.whole_only = "prose" in captured
         self.import_places = sorted(_Piece(*node.byte_range) for node in captured.get("import", ()))
         self.by_row = [[] for _ in self.starts]
         for name, lines in self.uses.items():
             for line in lines:
-                self.by_row[line - 1].append(name)
+                if line <= len(self.by_row):  # else lines end at other signs, and rows do not matter
+                    self.by_row[line - 1].append(name)
 
     def _look_at(self, change: _Change, changed: Iterable[tree_sitter.Range], *, is_ascii: bool) -> bool:
         """Looks at the statements that a change touches; False where all has to be looked at."""
@@ -245,13 +250,23 @@ def _window(
     """The statements on the rows from `low` to `high`, and so many more that nothing else is on their rows."""
     chain = _chain(root, low, high)
     first, last = bisect_right(starts, low) - 1, bisect_right(starts, high) - 1
-    nodes: list[tree_sitter.Node] = []
     while True:
         parent = chain[-1]
         nodes, first, last = _on_rows(parent, first, last)
+        behind = _with_neighbours(language, nodes)
+        if nodes:
+            first, last = min(first, nodes[0].start_point[0]), max(last, _last_row(nodes[-1]))
+            nodes, first, last = _on_rows(parent, first, last)
         if len(chain) == 1 or (nodes and _alone(data, starts, parent, nodes, first, last)):
             break
         chain.pop()
+    if behind is not None and behind.start_byte < nodes[-1].end_byte:
+        behind = None
+    return _Window(chain, nodes, behind, first, last)
+
+
+def _with_neighbours(language: Language, nodes: list[tree_sitter.Node]) -> tree_sitter.Node | None:
+    """Adds what belongs to the nodes, or what they belong to; gives the one behind them where that is a large one."""
     behind = nodes[-1].next_sibling if nodes else None
     while behind is not None and (behind.is_extra or not behind.is_named or _is_beside(language, behind)):
         nodes.append(behind)
@@ -263,11 +278,7 @@ def _window(
     while before is not None and _is_beside(language, before):
         nodes.insert(0, before)
         before = before.prev_sibling
-    if nodes:
-        nodes, first, last = _on_rows(chain[-1], min(first, nodes[0].start_point[0]), max(last, _last_row(nodes[-1])))
-    if behind is not None and any(behind == node for node in nodes):
-        behind = None
-    return _Window(chain, nodes, behind, first, last)
+    return behind
 
 
 def _chain(root: tree_sitter.Node, low: int, high: int) -> list[tree_sitter.Node]:

@@ -24,6 +24,11 @@ MOST_PATHS = 500
 """Paths that are worth a look each; with more of them, everything is looked at."""
 
 
+def is_too_wide(root: Path) -> bool:
+    """Whether a folder is a person's home or holds it: opened for one file in it, not for all that is there."""
+    return Path.home().resolve().is_relative_to(root.resolve())
+
+
 def find_root(start: Path) -> Path:
     """The workspace that `start` belongs to: the git work tree around it, else `start` itself."""
     return (git.top(start) or start).resolve()

@@ -118,7 +118,7 @@ def facts_from(
     starts: Sequence[int] | None = None,
 ) -> Facts:
     """The facts that these captures tell, each node once for each capture; `starts` are the lines' bytes, if known."""
-    page = _Page(data, is_ascii, starts if starts is not None else line_starts(data))
+    page = _Page(data, is_ascii, starts if starts is not None else _line_starts(data))
     own: list[tuple[int, int]] = []
     definitions = tuple(_definitions(language, page, captured, own))
     return Facts(definitions, _uses(page, captured.get("reference", ()), own), imports_from(data, captured))
@@ -159,7 +159,7 @@ class _Found(NamedTuple):
     kind: str
 
 
-def line_starts(data: bytes) -> Sequence[int]:
+def _line_starts(data: bytes) -> Sequence[int]:
     r"""Bytes at which lines begin; a line ends at `\n`, `\r\n` or `\r`, as in editors."""
     if b"\r" not in data:
         return list(accumulate([len(line) + 1 for line in data.split(b"\n")], initial=0))[:-1]

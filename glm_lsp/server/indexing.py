@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from glm_lsp.index.index import Index
 from glm_lsp.index.overlay import Overlay
+from glm_lsp.index.walk import is_too_wide
 from glm_lsp.index.watch import Watcher
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Indexing:
             if known is not None:
                 del self._kept[root]
                 known.close()
-            if self._closed or not settings.enabled:
+            if self._closed or not settings.enabled or is_too_wide(root):
                 return None
             index = Index.open(root, settings)
             watcher = None if self.editor.watches else Watcher(root, index.refresh)
@@ -108,6 +109,12 @@ class Indexing:
         kept = self._kept.get(root)
         if kept is not None:
             kept.overlay.closed(path)
+
+    def open(self, root: Path, paths: Iterable[str]) -> None:
+        """Says which documents are open; what is kept of others, as while nobody heard of them, is let go."""
+        kept = self._kept.get(root)
+        if kept is not None:
+            kept.overlay.keep(set(paths))
 
     def changed(self, root: Path, paths: Iterable[str]) -> bool:
         """Says that files changed on the disk; False where no index of the workspace is open."""

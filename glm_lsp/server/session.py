@@ -125,7 +125,7 @@ class Session:
     async def _listed(self, folder: Folder) -> Folder:
         """The folder with a list of its files that is not old: not every editor tells of new ones."""
         index = folder.workspace.index
-        if index is not None:
+        if index is not None and index.looked:
             if (listing := index.listing) is not folder.workspace.listing:
                 folder.workspace = replace(folder.workspace, listing=listing)
             return folder
@@ -166,8 +166,11 @@ class Session:
         return Folder(workspace, shelf, self.trust.get(root, True))
 
     def _tell_open(self, folder: Folder) -> None:
-        """Tells the index of a folder which of its files are open."""
-        for uri in list(self.editor.server.workspace.text_documents):
+        """Tells the index of a folder which of its files are open, and so which are not any more."""
+        uris = list(self.editor.server.workspace.text_documents)
+        found = (self._in_folder(uri, folder) for uri in uris)
+        self.indexing.open(folder.root, [place[1] for place in found if place is not None])
+        for uri in uris:
             self.typed(uri, folder)
 
     def typed(self, uri: str, folder: Folder | None = None) -> None:

@@ -7,6 +7,7 @@ What is shown of the workspace is chosen first, by `look`, which takes its time 
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from glm_lsp.settings import IndexSettings, PromptSettings
     from glm_lsp.terms import Ask
     from glm_lsp.tools import Tool
+
+log = logging.getLogger(__name__)
 
 COLD_SECONDS = 1.5
 """How long an index that was just opened is waited for; then the turn goes without."""
@@ -80,8 +83,25 @@ def look(
     whole = tuple(_to_show(ask, draft, prompt.budget(profile), everything=everything))
     if index is None or (len(listing.paths) <= FEW_FILES and (whole or not listing.paths)):
         return Look(whole=whole)
+    try:
+        return _looked(conversation, ask, draft, listing, profile, index, settings, whole)
+    except Exception:  # what was chosen is a help, and no turn fails for want of it
+        log.exception("nothing could be chosen from the index")
+        return Look(whole=whole)
+
+
+def _looked(
+    conversation: Conversation,
+    ask: Ask,
+    draft: Draft,
+    listing: Listing,
+    profile: Profile,
+    index: Index,
+    settings: IndexSettings,
+    whole: tuple[str, ...],
+) -> Look:
     first = not conversation.messages
-    asks = not ask.paths or (everything and not whole)
+    asks = not ask.paths or (ask.paths == listing.paths and not whole)
     until = time.monotonic() + COLD_SECONDS
     ready = (first or asks) and (index.wait(1, COLD_SECONDS) or index.wait(0, max(0.0, until - time.monotonic())))
     if not ready:
