@@ -1,4 +1,4 @@
-"""Runs one benchmark: `python -m benchmarks NAME [--json]`; `--list` names them.
+"""Runs one benchmark: `python -m benchmarks NAME [--only PARTS] [--json]`, and what else it takes; `--list` names them.
 
 Never decides whether a figure is good.
 """
@@ -20,14 +20,26 @@ def main() -> None:
     """Prints a table, and with `--json` one JSON object as the last line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", nargs="?", choices=NAMES)
+    parser.add_argument("--only", help="some parts of one that has parts, by their names with commas between")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     parser.add_argument("--list", action="store_true", help="name the benchmarks")
-    options = parser.parse_args()
+    options, rest = parser.parse_known_args()
     if options.list or options.name is None:
         print("\n".join(NAMES))
         return
     module = importlib.import_module(f"benchmarks.{options.name.replace('-', '_')}")
-    result = module.run()
+    if rest and not hasattr(module, "arguments"):
+        parser.error(f"{options.name} takes no {' '.join(rest)}")
+    if hasattr(module, "arguments"):
+        result = module.run(module.arguments(rest))
+    elif options.only is None:
+        result = module.run()
+    else:
+        parts = getattr(module, "PARTS", ())
+        chosen = tuple(options.only.split(","))
+        if not set(chosen) <= set(parts):
+            parser.error(f"{options.name} has these parts: {', '.join(parts) or 'none'}")
+        result = module.run(chosen)
     rows = module.table(result)
     widths = [max(len(str(row[column])) for row in rows) for column in range(len(rows[0]))]
     out = sys.stderr if options.json else sys.stdout

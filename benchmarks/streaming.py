@@ -248,6 +248,8 @@ async def _stream(writer: asyncio.StreamWriter, count: int, *, paced: bool) -> N
         start = time.perf_counter()
         for number in range(count):
             await asyncio.sleep(max(0.0, start + number / PACE - time.perf_counter()))
+            if writer.is_closing():
+                raise ConnectionResetError  # nobody reads any more
             writer.write(_TOKENS[number % len(_TOKENS)])
         return
     block = b"".join(_TOKENS) * (_BLOCK // len(_TOKENS))

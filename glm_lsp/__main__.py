@@ -17,6 +17,9 @@ def main() -> None:
         print(f"glm-lsp {__version__}")  # noqa: T201 - this is the answer
         return
     if sys.argv[1:] == ["--stdio"]:
+        import gc  # noqa: PLC0415 - for the server only
+
+        gc.disable()  # the classes that are made from here on all stay; `stdio` enables it again
         from glm_lsp.server.app import stdio  # noqa: PLC0415 - as above
 
         sys.exit(stdio())

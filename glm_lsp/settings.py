@@ -87,6 +87,29 @@ class PromptSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexSettings:
+    """What is known of the workspace's code before anybody asks."""
+
+    enabled: bool = option(True, "Whether the workspace is indexed; without it the model finds things by its tools.")
+    exclude: list[str] = option([], "Patterns, as in .gitignore, of files to leave out of the index.", workspace=True)
+    max_file_bytes: int = option(
+        400_000, "Files larger than this are searched by their words only, not parsed.", workspace=True
+    )
+    workers: int = option(
+        0, "Processes that parse files, at the lowest priority; 0 for as many as there are cores, at most 16."
+    )
+    symbols: bool = option(
+        False, "Whether editors get workspace and document symbols from the index, beside other servers' answers."
+    )
+    context_tokens: int = option(
+        8_000, "Tokens of code that are chosen for a question which names no files; 0 for none.", workspace=True
+    )
+    map_tokens: int = option(
+        2_000, "Tokens of the map of the workspace at the start of a conversation; 0 for none.", workspace=True
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class EditSettings:
     """What may be edited."""
 
@@ -182,16 +205,37 @@ class ActionSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class EditorSettings:
+    """How editors are served; none of it is for a workspace to say."""
+
+    waits: list[str] = option(
+        [],
+        "Beginnings of the names of further editors that wait for the change of a code action; VS Code, Neovim and "
+        "Sublime Text are known to, and all others go on and get it when it is done.",
+    )
+    wait_seconds: float = option(
+        20.0, "Seconds that an editor which waits for the change of a code action does so at most; 0 for never."
+    )
+    rename_imports: bool = option(
+        False,
+        "Whether import statements are changed when you rename a file in the editor; leave it off where another "
+        "server, such as Pyright or the one for TypeScript, does that.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All options, by section."""
 
     engine: EngineSettings = field(default_factory=EngineSettings)
     turn: TurnSettings = field(default_factory=TurnSettings)
     prompt: PromptSettings = field(default_factory=PromptSettings)
+    index: IndexSettings = field(default_factory=IndexSettings)
     edits: EditSettings = field(default_factory=EditSettings)
     tools: ToolSettings = field(default_factory=ToolSettings)
     mcp: McpSettings = field(default_factory=McpSettings)
     actions: ActionSettings = field(default_factory=ActionSettings)
+    editor: EditorSettings = field(default_factory=EditorSettings)
 
 
 def sections() -> Iterator[tuple[str, type, tuple[Field[Any], ...]]]:

@@ -5,8 +5,9 @@ Never draws and never speaks a protocol: the command line and the server are its
 
 from __future__ import annotations
 
+import contextlib
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from glm_lsp import actions, tools
@@ -17,18 +18,20 @@ from glm_lsp.edits.draft import Draft
 from glm_lsp.edits.journal import Journal
 from glm_lsp.edits.paths import Jail
 from glm_lsp.errors import CheckFailed, UsageError
-from glm_lsp.index.walk import Listing, find_root, walk
+from glm_lsp.index.walk import Listing, find_root, is_too_wide, walk
 from glm_lsp.terms import Ask
-from glm_lsp.turn import Turn
+from glm_lsp.turn import Turn, opening
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Container, Iterator, Sequence
     from pathlib import Path
 
     from glm_lsp.actions import Offer, Place
     from glm_lsp.edits.journal import Run
     from glm_lsp.edits.review import Resolution
     from glm_lsp.engine.engine import Engine
+    from glm_lsp.index.context import Choice
+    from glm_lsp.index.index import Index
     from glm_lsp.settings import Settings
     from glm_lsp.terms import Event, PermissionAsked, Proposal, QuestionAsked
     from glm_lsp.tools import Tool
@@ -45,6 +48,7 @@ class Workspace:
         journal: what was applied here, and can be undone.
         recovered: runs that were killed while they wrote, and have been taken back now.
         own: the person's own actions, and what is to be said of their files.
+        index: what is known of its code, by whoever opened it; see `indexed`.
     """
 
     root: Path
@@ -53,6 +57,7 @@ class Workspace:
     journal: Journal
     recovered: tuple[Run, ...] = ()
     own: actions.Custom = field(default_factory=actions.Custom)
+    index: Index | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def open(cls, folder: Path, settings: Settings, *, trusted: bool = False) -> Workspace:
@@ -71,6 +76,25 @@ class Workspace:
         recovered = journal.recover()
         own = actions.own(settings.actions, root, trusted=trusted)
         return cls(root, settings, walk(root), journal, recovered, own)
+
+    @contextlib.contextmanager
+    def indexed(self, *, few: int = 0) -> Iterator[Workspace]:
+        """This workspace with its index, which works in the background for as long as it lasts.
+
+        It is itself where the index is turned off, or where there are `few` files or less, which are read sooner.
+        """
+        off = not self.settings.index.enabled or is_too_wide(self.root)
+        if off or self.index is not None or len(self.listing.paths) <= few:
+            yield self
+            return
+        from glm_lsp.index.index import Index  # noqa: PLC0415 - the grammars, which not every command needs
+
+        index = Index.open(self.root, self.settings.index)
+        try:
+            index.start()
+            yield replace(self, index=index)
+        finally:
+            index.close()
 
     def offers(self, place: Place, kinds: Sequence[str] | None = None) -> tuple[Offer, ...]:
         """The menu at a place, without the actions that the person turned off; `kinds` as in `actions.offers`."""
@@ -121,7 +145,18 @@ class Workspace:
             further=(*further, *tools.beside(action.tools)),
             notes=notes,
             trusted=trusted,
+            index=self.index,
         )
+
+    def context(self, ask: Ask, *, budget: int, open_paths: Collection[str] = ()) -> Choice:
+        """The code that a turn about this Ask would be shown, if it named no files; of `budget` tokens at most.
+
+        Raises:
+            UsageError: the workspace has no index.
+        """
+        if self.index is None:
+            raise UsageError("The index is turned off.", hint="Set index.enabled to true.")
+        return opening.choose(self.index, ask, self.draft(), budget=budget, open_paths=open_paths)
 
     def compact(
         self, conversation: Conversation, engine: Engine, *, draft: Draft | None = None, instruction: str = ""

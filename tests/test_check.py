@@ -182,6 +182,21 @@ def test_a_file_that_mixes_already_may_go_on() -> None:
     assert after("a.c", mixed, ("return 2;", "return 2;\n\treturn 3;")) == ()
 
 
+@pytest.mark.parametrize(
+    ("path", "text", "new"),
+    [
+        ("a.sql", "CREATE TABLE a (id int);\nPLACE\n", "SELECT TOP (5) [id] FROM [dbo].[a] WITH (NOLOCK)\nGO"),
+        ("a.sql", "CREATE TABLE a (id int);\nPLACE\n", "CREATE TABLE b (id int) ENGINE=Foo($$);"),
+        ("a.kt", "PLACE\n", "interface I { fun f() }"),
+        ("a.md", "- a\n  - b\n\nPLACE\n", "```go\nfunc a() {\n\treturn\n}\n```"),
+        ("a.md", "PLACE\n# One\n", "```\n# not closed"),
+    ],
+    ids=["T-SQL", "MySQL", "an interface on one line", "tabs of another language", "an open fence"],
+)
+def test_a_language_that_its_grammar_does_not_know_well_is_not_judged(path: str, text: str, new: str) -> None:
+    assert after(path, text, ("PLACE", new)) == ()
+
+
 def test_a_new_file_has_to_be_sound() -> None:
     assert check("a.py", None, parse("a.py", "def f():\n    return 1\n"), []) == ()
     assert kinds(check("a.py", None, parse("a.py", "def f(:\n"), [])) == ["syntax 1"]

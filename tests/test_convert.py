@@ -331,6 +331,32 @@ def test_a_file_that_goes_elsewhere_as_it_was_is_renamed() -> None:
     assert made.document_changes == [types.RenameFile("a", "b"), types.DeleteFile("c")]
 
 
+def test_a_file_that_goes_elsewhere_and_is_edited_is_renamed_and_then_edited() -> None:
+    changes = [FileChange("a", b"1\n2\n3\n4\n", None), FileChange("b", None, b"1\n2\nthree\n4\n")]
+    renamed, edited = (
+        convert.workspace_edit(changes, EVERYTHING, "utf-8", uri_of=lambda path: path).document_changes or ()
+    )
+    assert renamed == types.RenameFile("a", "b")
+    assert isinstance(edited, types.TextDocumentEdit)
+    assert edited.text_document.uri == "b"
+    (edit,) = edited.edits
+    assert edit == types.TextEdit(types.Range(types.Position(2, 0), types.Position(3, 0)), "three\n")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [FileChange("a", b"1\n2\n", None), FileChange("b", None, b"one\ntwo\n")],
+        [FileChange("a", b"1\n2\n3\n", None), FileChange("b", None, b"\xff\xfe1\x00\n\x00")],
+        [FileChange("a", b"1\n2\n3\n", None), FileChange("b", None, b"1\n2\n"), FileChange("c", None, b"2\n3\n")],
+    ],
+    ids=["another text", "another encoding", "two to choose from"],
+)
+def test_files_that_have_little_in_common_are_not_renamed(changes: list[FileChange]) -> None:
+    made = convert.workspace_edit(changes, EVERYTHING, "utf-8", uri_of=lambda path: path)
+    assert not any(isinstance(one, types.RenameFile) for one in made.document_changes or ())
+
+
 @pytest.mark.parametrize("other", [FileChange("d", None, b"x"), FileChange("d", b"x", None)], ids=["comes", "goes"])
 def test_of_two_files_alike_none_is_taken_for_the_renamed_one(other: FileChange) -> None:
     changes = [FileChange("a", b"x", None), FileChange("b", None, b"x"), other]

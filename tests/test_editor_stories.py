@@ -30,10 +30,10 @@ def writes(path: str, content: str) -> dict[str, Any]:
     return {"name": "write_file", "arguments": {"file_path": path, "content": content}}
 
 
-DOCUMENT = {"thinking": "Short.", "calls": [edits("cart.py", HEAD, HEAD + '    """Adds up."""\n')]}
-DONE = {"text": "Done."}
-SLOW = {"delay": 0.02, "chop": 1}
-WORDS = {"text": "word " * 400}
+DOCUMENT: dict[str, Any] = {"thinking": "Short.", "calls": [edits("cart.py", HEAD, HEAD + '    """Adds up."""\n')]}
+DONE: dict[str, Any] = {"text": "Done."}
+SLOW: dict[str, Any] = {"delay": 0.02, "chop": 1}
+WORDS: dict[str, Any] = {"text": "word " * 400}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -93,7 +93,7 @@ async def test_the_text_is_right_in_every_encoding_with_wide_characters_and_wind
 
 # --- several files -----------------------------------------------------------------------------------------------
 
-BOTH = [
+BOTH: list[dict[str, Any]] = [
     {
         "calls": [
             edits("cart.py", HEAD, "def sum_up(items):\n"),
@@ -343,7 +343,7 @@ async def test_the_answer_comes_with_the_command_for_who_waits(root: Path) -> No
         assert answer["stopReason"] == "done"
 
 
-FINDING = {
+FINDING: dict[str, Any] = {
     "name": "report_finding",
     "arguments": {
         "file_path": "cart.py",
@@ -423,7 +423,7 @@ async def test_a_proposal_is_told_and_resolved_by_pieces(root: Path) -> None:
         assert done == {"applied": True, "state": "partial", "stale": []}
         assert await editor.text("cart.py") == "# top\n" + CART.replace("len(items)", "len(list(items))")
         states = [h["state"] for h in (await editor.ask("glm/proposal/get", name))["files"][0]["hunks"]]
-        assert states == ["rejected", "accepted"]
+        assert states == ["rejected", "applied"]
         assert len(editor.labels()) == 1
 
 

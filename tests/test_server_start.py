@@ -6,6 +6,7 @@ Never measures time: what is not imported takes none.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import subprocess
@@ -94,6 +95,37 @@ def test_what_is_told_without_importing_it_is_what_there_is() -> None:
     assert tuple(action.id for action in actions.ACTIONS) == app.ACTIONS
     assert tuple(commands.COMMANDS) == app.COMMANDS
     assert (desk.DIFFS, desk.TRANSCRIPTS) == app.SCHEMES
+
+
+COLLECTING = """
+import atexit, gc, sys
+from glm_lsp.__main__ import main
+
+early = []
+
+def note(phase, info):
+    if "glm_lsp.server.live" not in sys.modules:
+        early.append(phase)
+
+gc.callbacks.append(note)
+atexit.register(lambda: print(len(early), gc.isenabled(), gc.get_freeze_count() > 10_000, file=sys.stderr))
+sys.argv = ["glm-lsp", "--stdio"]
+main()
+"""
+
+
+def test_garbage_is_looked_for_only_after_the_greeting_and_not_among_what_stays(environment: dict[str, str]) -> None:
+    listed = request(2, "glm/conversation/list", {})
+    _, printed = ran(["-c", COLLECTING], environment, INITIALIZE, listed, *BYE)
+    assert printed.split() == ["0", "True", "True"]
+
+
+def test_a_server_among_others_leaves_the_collection_of_garbage_alone() -> None:
+    server = app.create_server()
+    frozen = gc.get_freeze_count()
+    server.before("initialized")
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == frozen
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ WHOLE = 16_000
 WINDOW = 300
 """Lines that are parsed of a longer file at most: those of the outermost block around the caret that is no longer."""
 
-_DATA = frozenset({"JSON", "YAML", "TOML", "HTML", "CSS"})
+_DATA = frozenset({"Markdown", "JSON", "YAML", "TOML", "HTML", "CSS"})
 _OTHER_CODE = re.compile(
     r"clj|cljs|dart|elm|erl|ex|exs|f90|fs|groovy|gradle|hs|jl|kt|kts|m|ml|mm|nim|pas|pl|pm|ps1|r|scala|sol|sql|svelte|"
     r"swift|vb|vue|zig"

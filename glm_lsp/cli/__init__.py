@@ -22,9 +22,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "refactor": ("glm_lsp.cli.refactor:refactor", "Change code by an instruction; shows a diff, applies it on demand."),
     "chat": ("glm_lsp.cli.chat:chat", "Talk with the model about the workspace; conversations are kept."),
     "sessions": ("glm_lsp.cli.sessions:sessions", "List, show, export and tidy up conversations."),
+    "index": (
+        "glm_lsp.cli.index:index",
+        "See what is known of the workspace, and what of it the model would be shown.",
+    ),
     "serve": ("glm_lsp.cli.serve:serve", "Serve editors: the language server; `glm-lsp --stdio` for short."),
     "undo": ("glm_lsp.cli.undo:undo", "Take an applied run back."),
-    "engine": ("glm_lsp.cli.engine:engine", "Install, start, stop and watch this host's engine."),
+    "engine": ("glm_lsp.cli.engine:engine", "Plan, install, start, stop and watch this host's engine."),
     "doctor": ("glm_lsp.cli.doctor:doctor", "Check everything, and say what to do about what is wrong."),
     "check": ("glm_lsp.cli.check:check", "Say what the server makes of a file, without an editor and an engine."),
     "bug-report": (

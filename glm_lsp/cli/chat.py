@@ -60,11 +60,13 @@ async def _chat(
     notes: list[str] = []
     stack = contextlib.ExitStack()
     try:
+        workspace = await asyncio.to_thread(stack.enter_context, workspace.indexed())
         await engine.connect()
         talk = _talk(workspace, shelf, conversation, engine, thinking)
         talk.further = await asyncio.to_thread(stack.enter_context, mcp_tools(workspace, notes.append))
         talk.terminal.engine_line(engine.model, note=engine.profile.banner)
-        for note in (*shelf.notes, *talk.permissions.notes, *notes):
+        index = workspace.index
+        for note in (*shelf.notes, *talk.permissions.notes, *notes, *(index.notes if index is not None else ())):
             talk.terminal.note(note, "yellow")
         talk.permissions.notes.clear()
         slash.welcome_back(talk)

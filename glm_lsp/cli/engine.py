@@ -1,4 +1,4 @@
-"""`glm-lsp engine`: installs, starts, stops and watches this host's engine.
+"""`glm-lsp engine`: plans, installs, starts, stops and watches this host's engine.
 
 Never speaks to the engine itself: it draws what `engine.local` does and knows.
 """
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from glm_lsp.cli.engine_plan import plan
+
 if TYPE_CHECKING:
     from typing import Self
 
@@ -25,7 +27,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def engine() -> None:
-    """Install, start, stop and watch this host's engine."""
+    """Plan, install, start, stop and watch this host's engine."""
+
+
+engine.add_command(plan)
 
 
 @engine.command()

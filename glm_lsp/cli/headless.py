@@ -32,6 +32,7 @@ from glm_lsp.terms import (
     ToolCalled,
     Warned,
 )
+from glm_lsp.turn.opening import FEW_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,16 +88,17 @@ async def run(
     Raises:
         GlmError: what keeps the run from starting.
     """
-    work = _Run(plan, workspace, engine, show, note)
-    try:
-        await work.all_turns()
-        if plan.verify and work.applied:
-            await work.verified()
-    except asyncio.CancelledError:
-        work.cancelled = True
-        if plan.verify and work.applied:
-            work.revert("cancelled before it was verified")
-    return work.result()
+    with workspace.indexed(few=FEW_FILES) as indexed:
+        work = _Run(plan, indexed, engine, show, note)
+        try:
+            await work.all_turns()
+            if plan.verify and work.applied:
+                await work.verified()
+        except asyncio.CancelledError:
+            work.cancelled = True
+            if plan.verify and work.applied:
+                work.revert("cancelled before it was verified")
+        return work.result()
 
 
 @contextlib.contextmanager

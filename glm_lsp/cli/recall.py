@@ -62,6 +62,12 @@ def _title(call: ToolCall) -> str:
 
 _GUIDANCE = tuple(action.guidance for action in ACTIONS if action.guidance)
 _EXCERPT = re.compile(r"(?:^|\n\n)[^\n]+, lines \d+ to \d+ \([^\n]*\):\n\d+\|")
+_NOTE = re.compile(
+    r"(?:^|\n\n)(?:The person points at \S|The person took over |The editor reports:\n- |The project's instructions in "
+    r"|These files are (?:not as you last saw them|gone)|This is about these files too; )"
+)
+"""How a note of ours begins, which comes after the person's words."""
+
 _OURS = (
     "Your reply was cut off at ",
     "Your edits leave these problems:",
@@ -74,7 +80,8 @@ def _own_words(text: str) -> str:
     """The person's words in a user message, without what was put around them; empty where the message is ours."""
     for guidance in _GUIDANCE:
         text = text.removeprefix(guidance)
-    if found := _EXCERPT.search(text):
-        text = text[: found.start()]
+    for ours in (_EXCERPT, _NOTE):
+        if found := ours.search(text):
+            text = text[: found.start()]
     text = text.strip()
     return "" if text.startswith(_OURS) else text

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--ws", "how", flag_value="ws", help="Listen for web sockets; a client shows a token.")
 @click.option("--host", default="127.0.0.1", help="Where to listen.")
 @click.option("--port", default=0, help="The port; 0 lets the system choose.")
-@click.option("--token", default="", help="What a web socket's client must show; made up where none is given.")
+@click.option("--token", help="What a client of --tcp or --ws must show; made up where none is given.")
 @click.option(
     "--origin", "origins", multiple=True, help="A page that may open a web socket, such as http://localhost:8080."
 )
@@ -36,7 +36,7 @@ def serve(
     how: str,
     host: str,
     port: int,
-    token: str,
+    token: str | None,
     origins: tuple[str, ...],
     engine_url: str,
     model: str,
@@ -55,11 +55,11 @@ def serve(
         return transport.serve_stdio(create_server(overrides, record=recorder))
     if recorder is not None:
         raise UsageError("--record is for --stdio, which has one client.", hint="Leave it out.")
-    if how == "tcp":
-        return transport.serve_tcp(lambda: create_server(overrides), host, port)
-    if not token:
+    if token is None:
         token = secrets.token_urlsafe(24)
         sys.stderr.write(f"The token is {token}\n")
+    if how == "tcp":
+        return transport.serve_tcp(lambda: create_server(overrides, token=token), host, port)
     return transport.serve_websocket(lambda: create_server(overrides), host, port, token=token, origins=origins)
 
 

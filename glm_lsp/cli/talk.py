@@ -59,6 +59,8 @@ class Talk:
 
     async def ask(self, line: str) -> None:
         """One turn with these words, and the person's say on what it proposes."""
+        if self.workspace.index is not None:
+            self.workspace.index.refresh()  # nobody tells a terminal what was edited meanwhile
         turn = self.workspace.turn(
             Ask("chat", line, self._mentioned(line), self.thinking),
             self.engine,

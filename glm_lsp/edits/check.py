@@ -1,7 +1,7 @@
 """What is wrong with an edited file that was not wrong before.
 
 Never demands that a file be sound, only that an edit makes it no worse; and never says anything about a file in a
-language that we have no grammar for.
+language that we have no grammar for, or whose grammar finds errors in sound text.
 
 What is looked at:
 
@@ -56,10 +56,11 @@ def check(path: str, before: Parsed | None, after: Parsed | None, steps: Sequenc
     Args:
         path: the file, for the objections.
         before: what it was; None for a new file, or one that could not be parsed.
-        after: what it is now; None where it cannot be parsed, in which case nothing is said.
+        after: what it is now; None where it cannot be parsed, in which case nothing is said. Nor is anything said
+            where the language's row says that its grammar is no judge.
         steps: how it came from one to the other, in order.
     """
-    if after is None:
+    if after is None or not after.language.judged:
         return ()
     return (*_syntax(path, before, after), *_lost(path, before, after, steps), *_indentation(path, before, after))
 

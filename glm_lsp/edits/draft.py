@@ -91,6 +91,10 @@ class Draft:
         except Missing:
             return None
 
+    def canonical(self, path: str) -> str:
+        """How the workspace calls a file that may be read, on disk or in an editor only; raises as `read`."""
+        return self._name(path)
+
     def was_read(self, path: str) -> bool:
         """Whether the file was read or made in this draft."""
         return self._known(path) is not None

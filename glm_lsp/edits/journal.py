@@ -271,7 +271,11 @@ class Journal:
         if run_id is None:
             run = next((run for run in reversed(runs) if run.state == "applied"), None)
             if run is None:
-                raise StateError("There is nothing to take back in this workspace.")
+                raise StateError(
+                    "There is nothing to take back in this workspace.",
+                    hint="Only what glm-lsp wrote to the disk is taken back here; what an editor changed, its own undo "
+                    "takes back.",
+                )
         else:
             run = next((run for run in runs if run_id in {run.id, str(run.number)}), None)
             if run is None:

@@ -1,36 +1,37 @@
 """Which files a workspace has: git's own answer in a repository, .gitignore rules elsewhere.
 
-Never follows a symbolic link and never opens a file.
+Never follows a symbolic link, and reads no file but those with rules.
 """
 
 from __future__ import annotations
 
+import bisect
 import functools
 import os
+import stat
 import subprocess
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glm_lsp.errors import Missing, OutsideWorkspace
+from glm_lsp.index import git, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    import pathspec
+MOST_PATHS = 500
+"""Paths that are worth a look each; with more of them, everything is looked at."""
 
-ALWAYS_SKIPPED = frozenset({".git", ".hg", ".svn", "__pycache__", "node_modules", ".venv"})
-"""Folders that no walk enters; git's answer leaves most of them out anyway."""
+
+def is_too_wide(root: Path) -> bool:
+    """Whether a folder is a person's home or holds it: opened for one file in it, not for all that is there."""
+    return Path.home().resolve().is_relative_to(root.resolve())
 
 
 def find_root(start: Path) -> Path:
     """The workspace that `start` belongs to: the git work tree around it, else `start` itself."""
-    try:
-        answer = _git(start, "rev-parse", "--show-toplevel")
-    except (OSError, subprocess.CalledProcessError):
-        return start.resolve()
-    top = os.fsdecode(answer).rstrip("\n")
-    return Path(top).resolve() if top else start.resolve()
+    return (git.top(start) or start).resolve()
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,15 @@ class Listing:
         root: the workspace's real path.
         paths: workspace-relative POSIX paths of regular files, sorted, ignored ones left out.
         git: whether git gave the answer.
+        blobs: git's id of the content, for tracked files that are as they were committed or staged.
+        nested: folders that are repositories of their own, with a slash behind.
     """
 
     root: Path
     paths: tuple[str, ...]
     git: bool
+    blobs: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    nested: tuple[str, ...] = field(default=(), compare=False)
 
     @functools.cached_property
     def path_set(self) -> frozenset[str]:
@@ -61,13 +66,7 @@ class Listing:
                 ["git", "-C", str(self.root), "check-ignore", "-q", "--", path], capture_output=True, check=False
             )
             return answer.returncode == 0
-        parts = PurePosixPath(path).parts
-        if ALWAYS_SKIPPED.intersection(parts):
-            return True
-        return any(
-            _matches(_rules(self.root / folder), PurePosixPath(*parts[depth:]).as_posix())
-            for depth, folder in enumerate([Path(), *list(Path(path).parents)[-2::-1]])
-        )
+        return plain.ignored(self.root, path)
 
     def select(self, given: Iterable[str], *, cwd: Path) -> tuple[str, ...]:
         """The listed files that paths on a command line mean: a file itself, or everything below a folder.
@@ -100,56 +99,61 @@ class Listing:
 def walk(root: Path) -> Listing:
     """Lists the workspace at `root`."""
     root = root.resolve()
-    try:
-        answer = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    except (OSError, subprocess.CalledProcessError):
-        return Listing(root, tuple(sorted(_walk_plain(root))), git=False)
-    names = {os.fsdecode(name) for name in answer.split(b"\0") if name}
-    return Listing(root, tuple(sorted(name for name in names if _is_regular(root / name))), git=True)
+    found = git.listed(root)
+    if found is None:
+        return Listing(root, tuple(plain.files(root)), git=False)
+    return Listing(
+        root, tuple(sorted({*found.blobs, *found.others})), git=True, blobs=found.blobs, nested=tuple(found.nested)
+    )
 
 
-def _git(folder: Path, *arguments: str) -> bytes:
-    return subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, check=True).stdout
+def look(listing: Listing, paths: Collection[str]) -> Listing:
+    """The listing with another look at `paths`, files or folders that may be new, changed or gone.
+
+    Changed rules, another repository inside, or very many paths make it a walk of everything.
+    """
+    if not paths:
+        return listing
+    if len(paths) > MOST_PATHS or any(path.rpartition("/")[2] == ".gitignore" for path in paths):
+        return walk(listing.root)
+    if not listing.git:
+        return _look_plain(listing, paths)
+    found = git.listed(listing.root, sorted(paths), nested=listing.nested)
+    if found is None or not set(found.nested) <= set(listing.nested):
+        return walk(listing.root)
+    below = _below(listing.paths, paths)
+    kept = listing.path_set - below
+    blobs = {path: blob for path, blob in listing.blobs.items() if path not in below}
+    now = tuple(sorted(kept.union(found.blobs, found.others)))
+    return replace(listing, paths=now, blobs=blobs | found.blobs)
 
 
-def _is_regular(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
-
-
-def _walk_plain(root: Path) -> Iterator[str]:
-    pending: list[tuple[Path, tuple[tuple[Path, pathspec.GitIgnoreSpec], ...]]] = [(root, ())]
-    while pending:
-        folder, outer = pending.pop()
-        rules = _rules(folder)
-        active = (*outer, (folder, rules)) if rules is not None else outer
+def _look_plain(listing: Listing, paths: Collection[str]) -> Listing:
+    """The same outside git; a folder is a walk of everything."""
+    gone, fresh = set(), set()
+    for path in paths:
         try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError:
-            continue  # a folder that cannot be read holds nothing that we could work on
-        for entry in entries:
-            path = Path(entry.path)
-            is_folder = entry.is_dir(follow_symlinks=False)
-            name = entry.name + ("/" if is_folder else "")
-            if entry.name in ALWAYS_SKIPPED or any(
-                _matches(spec, (path.parent.relative_to(base) / name).as_posix() + ("/" if is_folder else ""))
-                for base, spec in active
-            ):
-                continue
-            if is_folder:
-                pending.append((path, active))
-            elif entry.is_file(follow_symlinks=False):
-                yield path.relative_to(root).as_posix()
+            mode = (listing.root / path).lstat().st_mode
+        except (OSError, ValueError):
+            mode = 0
+        if stat.S_ISDIR(mode):
+            return walk(listing.root)
+        if not stat.S_ISREG(mode):
+            gone.add(path)
+        elif not plain.ignored(listing.root, path):
+            fresh.add(path)
+    now = (listing.path_set - _below(listing.paths, gone)) | fresh
+    return replace(listing, paths=tuple(sorted(now)))
 
 
-def _rules(folder: Path) -> pathspec.GitIgnoreSpec | None:
-    try:
-        lines = (folder / ".gitignore").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return None
-    import pathspec  # noqa: PLC0415 - not needed inside git repositories
-
-    return pathspec.GitIgnoreSpec.from_lines(lines)
-
-
-def _matches(spec: pathspec.GitIgnoreSpec | None, path: str) -> bool:
-    return spec is not None and spec.match_file(path)
+def _below(paths: Sequence[str], given: Collection[str]) -> set[str]:
+    """Those of the sorted `paths` that are among `given` or in a folder that is."""
+    found: set[str] = set()
+    for one in given:
+        prefix = one.rstrip("/")
+        at = bisect.bisect_left(paths, prefix)
+        if at < len(paths) and paths[at] == prefix:
+            found.add(prefix)
+        first, behind = bisect.bisect_left(paths, f"{prefix}/"), bisect.bisect_left(paths, f"{prefix}0")
+        found.update(paths[first:behind])  # "0" is the sign behind "/"
+    return found

@@ -5,6 +5,7 @@ Never turns bytes into characters and never reads a name: that is for whoever ho
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import tree_sitter
@@ -26,7 +27,7 @@ def matches(language: Language, tree: tree_sitter.Tree, where: tuple[int, int] |
     Given a range, only what tree-sitter can see in it is found: a match whose parts lie outside may be missing.
     """
     query = language.load()[1]
-    if query is None or _is_hopeless(tree):
+    if query is None or is_hopeless(tree):
         return []
     cursor = tree_sitter.QueryCursor(query)
     if where is not None:
@@ -60,7 +61,8 @@ def matches(language: Language, tree: tree_sitter.Tree, where: tuple[int, int] |
     return list(found.values())
 
 
-def _is_hopeless(tree: tree_sitter.Tree) -> bool:
+def is_hopeless(tree: tree_sitter.Tree) -> bool:
+    """Whether a query would take too long on it: see `HOPELESS`."""
     pending = [tree.root_node]
     while pending:
         node = pending.pop()
@@ -69,6 +71,20 @@ def _is_hopeless(tree: tree_sitter.Tree) -> bool:
                 return True
             pending.extend(node.children)
     return False
+
+
+def parts_of(written: str, kind: str) -> list[str]:
+    """A name as it is written, taken apart: `Cart` and `size` of `Cart::size`; at least one part."""
+    if written.isidentifier():
+        return [written]
+    if kind in _VERBATIM:
+        return [" ".join(written.strip("\"'`").split())]
+    return [p for p in _SEPARATOR.split(_TYPE_ARGUMENTS.sub("", written)) if p] or [written]
+
+
+def kind_within(kind: str, outer: str) -> str:
+    """The kind of a definition that stands directly in one of kind `outer`; `outer` is empty for none."""
+    return "method" if kind == "function" and outer in _OWNERS else kind
 
 
 def in_order(found: Iterable[Match]) -> tuple[Match, ...]:
@@ -111,3 +127,9 @@ class Match(NamedTuple):
 
         parts = at(*self[0:2]) + at(*self[2:4]) + at(*self[4:6]) + at(*self[6:8])
         return Match(*parts, self.kind)
+
+
+_OWNERS = frozenset({"class", "interface", "enum", "scope"})
+_VERBATIM = frozenset({"key", "table", "rule", "heading", "view", "index", "trigger"})
+_SEPARATOR = re.compile(r"::|\.|:")
+_TYPE_ARGUMENTS = re.compile(r"<[^<>]*>(?=::)")

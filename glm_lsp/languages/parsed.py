@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import tree_sitter
 
-from glm_lsp.languages.matches import Match, in_order, matches
+from glm_lsp.languages.matches import Match, in_order, kind_within, matches, parts_of
 from glm_lsp.languages.table import Language, language_of
 from glm_lsp.terms import Span
 
@@ -49,7 +49,8 @@ class Symbol:
     Attributes:
         name: its own name, as it is written.
         qualified: with the names of what contains it, by dots: `Class.method`.
-        kind: `class`, `function`, `method`, `interface`, `enum`, `type`, `module`, `property`, `key`, `table`, `rule`.
+        kind: `class`, `function`, `method`, `interface`, `enum`, `type`, `module`, `property`, `key`, `table`, `rule`,
+            `heading`; of SQL also `view`, `index`, `trigger`.
         span: all of it, with decorators, attributes, `export` and `template`, so that whoever replaces it replaces
             them too; comments above it and the line's indentation are not part of it.
         name_span: where its name stands.
@@ -147,14 +148,14 @@ class Parsed:
         """The text with `span` replaced by `new`, parsed again where that is needed; None as for `parse`."""
         text = self.text[: span.start] + new + self.text[span.end :]
         start = self._byte(span.start)
-        old = _utf8(self.text[span.start : span.end])
-        added = _utf8(new)
+        old = utf8(self.text[span.start : span.end])
+        added = utf8(new)
         old_end, new_end = start + len(old), start + len(added)
         data = self._data[:start] + added + self._data[old_end:]
         base = self._tree.copy()
         place = _point(self._data, start)
         base.edit(start, old_end, new_end, place, _after(place, old), _after(place, added))
-        tree = _tree(self.language, data, base)
+        tree = syntax_tree(self.language, data, base)
         if tree is None:
             return None
         found = self._found_after(base, tree, start, old_end, new_end) if "_found" in self.__dict__ else None
@@ -200,8 +201,9 @@ class Parsed:
         So a definition whose ends and name lie outside of them is still there; a query finds the others, if all of
         what it has to see lies in the range it is given.
         """
-        if self.language.leading or tree.root_node.has_error:
-            # What stands before a definition counts as part of it, or a broken text was mended in another way than
+        if self.language.leading or not self.language.judged or tree.root_node.has_error:
+            # What stands before a definition counts as part of it, or a section of Markdown may end elsewhere now
+            # without any other change to it (and no check is waiting), or a broken text was mended in another way than
             # before: look at all of them again.
             return None
         changed = base.changed_ranges(tree)
@@ -230,14 +232,11 @@ class Parsed:
             while outer and outer[-1][0] <= found.start:
                 outer.pop()
             written = self._data[found.name_start : found.name_end].decode("utf-8", "replace")
-            if found.kind in _VERBATIM:
-                parts = [written.strip("\"'")]
-            else:
-                parts = [p for p in _SEPARATOR.split(_TYPE_ARGUMENTS.sub("", written)) if p] or [written]
+            parts = parts_of(written, found.kind)
             if found.owner_end:
                 parts.insert(0, self._data[found.owner_start : found.owner_end].decode("utf-8", "replace"))
             qualified = ".".join([outer[-1][1], *parts] if outer else parts)
-            kind = "method" if found.kind == "function" and outer and outer[-1][2] in _OWNERS else found.kind
+            kind = kind_within(found.kind, outer[-1][2] if outer else "")
             outer.append((found.end, qualified, kind))
             if kind == "scope":
                 continue
@@ -274,7 +273,7 @@ class Parsed:
         return self._before_block[block] + _characters(self._data[block * _BLOCK : byte])
 
     def _byte(self, char: int) -> int:
-        return char if self._is_ascii else len(_utf8(self.text[:char]))
+        return char if self._is_ascii else len(utf8(self.text[:char]))
 
     def _span(self, start: int, end: int) -> Span:
         return Span(start, end) if self._is_ascii else Span(self._char(start), self._char(end))
@@ -300,8 +299,8 @@ def parse(of: str | Language, text: str) -> Parsed | None:
     language = language_of(of) if isinstance(of, str) else of
     if language is None:
         return None
-    data = _utf8(text)
-    tree = _tree(language, data)
+    data = utf8(text)
+    tree = syntax_tree(language, data)
     return None if tree is None else Parsed(language, text, data, tree)
 
 
@@ -318,17 +317,17 @@ def find_symbol(symbols: Iterable[Symbol], wanted: str) -> tuple[Symbol, ...]:
 
 _BLOCK = 4096
 _CHUNK = 65_536  # bytes handed to the parser at once
+_SMALL = 32_768  # bytes from which on a parse has a time limit
 _CONTINUATION = bytes(range(0x80, 0xC0))  # bytes of UTF-8 that begin no character
-_LITERAL = re.compile("string|comment|heredoc|template|text|scalar|regex")
-_OWNERS = {"class", "interface", "enum", "scope"}
-_VERBATIM = {"key", "table", "rule"}
-_SEPARATOR = re.compile(r"::|\.|:")
-_TYPE_ARGUMENTS = re.compile(r"<[^<>]*>(?=::)")
+_LITERAL = re.compile("string|comment|heredoc|template|text|scalar|regex|^section$")  # a section is prose, in Markdown
 
 
-def _tree(language: Language, data: bytes, base: tree_sitter.Tree | None = None) -> tree_sitter.Tree | None:
+def syntax_tree(
+    language: Language, data: bytes, base: tree_sitter.Tree | None = None, *, seconds: float | None = None
+) -> tree_sitter.Tree | None:
+    """The tree of a text's UTF-8; None where it takes longer than `seconds`, which is `SECONDS` unless given."""
     parser = tree_sitter.Parser(language.load()[0])
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + (SECONDS if seconds is None else seconds)
 
     def read(at: int, _point: tree_sitter.Point) -> bytes:
         return data[at : at + _CHUNK]
@@ -336,6 +335,8 @@ def _tree(language: Language, data: bytes, base: tree_sitter.Tree | None = None)
     def late(_at: int, _has_error: bool) -> bool:
         return time.monotonic() > deadline
 
+    if base is None and len(data) <= _SMALL:
+        return parser.parse(data)  # asking for the time now and then is a fifteenth of the cost
     try:
         if base is None:
             return parser.parse(read, progress_callback=late)
@@ -344,8 +345,9 @@ def _tree(language: Language, data: bytes, base: tree_sitter.Tree | None = None)
         return None
 
 
-def _utf8(text: str) -> bytes:
-    return text.encode("utf-8", "replace")  # half a surrogate pair becomes one question mark: one character, one byte
+def utf8(text: str) -> bytes:
+    """The bytes of a text; half a surrogate pair becomes one question mark: one character, one byte."""
+    return text.encode("utf-8", "replace")
 
 
 def _characters(data: bytes) -> int:

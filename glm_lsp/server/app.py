@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
+from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
 
 from glm_lsp import __version__
-from glm_lsp.errors import GlmError
-from glm_lsp.server import transport, wire
+from glm_lsp.errors import GlmError, UsageError
+from glm_lsp.server import documents, surface, transport, wire
 from glm_lsp.server.transport import GlmServer
 
 if TYPE_CHECKING:
@@ -89,15 +91,23 @@ class Server(GlmServer):
     Attributes:
         told: what the client said in `initializationOptions`.
         can: what it can do.
+        client: what it calls itself.
+        resolves: whether it was told that it can have the edit of an action before it takes it.
+        token: what it must say as `token` in `initializationOptions`; empty where nothing is asked for.
+        alone: whether nothing but this server is in the process, so that how it collects garbage is ours to say.
     """
 
-    def __init__(self, overrides: dict[str, Any] | None = None, **options: Any) -> None:
+    def __init__(self, overrides: dict[str, Any] | None = None, *, token: str = "", **options: Any) -> None:
         super().__init__("glm-lsp", __version__, messages=wire.TYPED, **options)
         self.told: dict[str, Any] = {}
         self.can = types.ClientCapabilities()
+        self.client = ""
+        self.resolves = False
+        self.token = token
         self._overrides = overrides or {}
         self._background: set[asyncio.Task[None]] = set()
         self._live = False
+        self.alone = False
 
     @functools.cached_property
     def editor(self) -> Editor:
@@ -105,7 +115,7 @@ class Server(GlmServer):
         from glm_lsp.server.editor import Editor  # noqa: PLC0415 - after the answer to `initialize`
 
         editor = Editor(self)
-        editor.met(self.can)
+        editor.met(self.can, self.client)
         return editor
 
     @functools.cached_property
@@ -143,6 +153,10 @@ class Server(GlmServer):
 
             self._live = True
             live.register(self.commands)
+            surface.register(self.commands)
+            if self.alone:
+                gc.freeze()  # the protocol's classes alone would hold up everything for some 50 ms at each full pass
+                gc.enable()
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs something that nobody waits for."""
@@ -151,23 +165,33 @@ class Server(GlmServer):
         task.add_done_callback(self._background.discard)
 
     def amend_capabilities(self, capabilities: types.ServerCapabilities) -> None:
-        """Adds what pygls does not know of."""
+        """Adds what pygls does not know of, and what only some clients are offered."""
         capabilities.experimental = {"glm": wire.server_capabilities(ACTIONS)}
         if capabilities.workspace is not None:
             capabilities.workspace.text_document_content = types.TextDocumentContentOptions(schemes=list(SCHEMES))
+        options: dict[str, Any] = {}
+        for section in ("editor", "index"):
+            told = self.told.get(section)
+            options |= {f"{section}.{name}": value for name, value in told.items()} if isinstance(told, dict) else {}
+        self.resolves = surface.advertise(capabilities, self.can, self.client, options | self._overrides)
 
 
 def create_server(
-    overrides: dict[str, Any] | None = None, *, record: Callable[[str, float, bytes], None] | None = None
+    overrides: dict[str, Any] | None = None,
+    *,
+    record: Callable[[str, float, bytes], None] | None = None,
+    token: str = "",
 ) -> Server:
     """A server for one client.
 
     Args:
         overrides: options from the command line, by their dotted names; they win over the client's own.
         record: as in GlmServer.
+        token: what the client has to know; empty asks for nothing.
     """
     server = Server(
         overrides,
+        token=token,
         record=record,
         text_document_sync_kind=types.TextDocumentSyncKind.Incremental,
         notebook_document_sync=types.NotebookDocumentSyncOptions(
@@ -183,9 +207,15 @@ def create_server(
 
 
 def stdio() -> int:
-    """Serves the editor that started us, as `glm-lsp --stdio` does, and gives the code to exit with."""
+    """Serves the editor that started us, as `glm-lsp --stdio` does, and gives the code to exit with.
+
+    Garbage is not looked for before `initialize` was answered: what is made until then stays.
+    """
+    gc.disable()
     transport.log_to_file(transport.log_path())
-    return transport.serve_stdio(create_server())
+    server = create_server()
+    server.alone = True
+    return transport.serve_stdio(server)
 
 
 def _command(server: Server, name: str) -> Callable[..., Awaitable[Any]]:
@@ -202,8 +232,13 @@ def _lifecycle(server: Server) -> None:
     @server.feature(types.INITIALIZE)
     def initialize(params: types.InitializeParams) -> None:
         server.can = params.capabilities
-        if isinstance(params.initialization_options, dict):
-            server.told = params.initialization_options
+        server.client = params.client_info.name if params.client_info is not None else ""
+        told = params.initialization_options if isinstance(params.initialization_options, dict) else {}
+        if server.token and not compare_digest(str(told.get("token", "")).encode(), server.token.encode()):
+            raise UsageError(
+                "This server asks for its token.", hint='Give it as {"token": "…"} in the initializationOptions.'
+            )
+        server.told = told
 
     @server.feature(types.INITIALIZED)
     async def initialized(_params: types.InitializedParams) -> None:
@@ -216,6 +251,9 @@ def _lifecycle(server: Server) -> None:
             folder = await server.session.folder()
             for run in folder.workspace.recovered:
                 server.editor.show(f"GLM took back a change that was killed while it was written: {run.label}")
+            if folder.workspace.settings.editor.rename_imports and server.editor.asks_before_renaming:
+                await _register(server, types.WORKSPACE_WILL_RENAME_FILES, surface.RENAMED_FILES)
+            server.in_background(server.session.indexing.show(folder.root))
             await server.session.look_for_engine(folder.workspace.settings)
         server.desk.status_changed()
 
@@ -233,7 +271,7 @@ def _lifecycle(server: Server) -> None:
         server.session.forget()
 
 
-async def _register(server: Server, method: str, options: dict[str, Any]) -> None:
+async def _register(server: Server, method: str, options: object) -> None:
     registration = types.Registration(server.protocol.new_id("registration"), method, options)
     await server.editor.request(types.CLIENT_REGISTER_CAPABILITY, types.RegistrationParams([registration]))
 
@@ -243,29 +281,25 @@ async def _register(server: Server, method: str, options: dict[str, Any]) -> Non
 
 def _documents(server: Server) -> None:
     @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
-    def opened(_params: types.DidOpenTextDocumentParams) -> None:
-        pass  # pygls keeps the text; registered so that the client sends it
+    def opened(params: types.DidOpenTextDocumentParams) -> None:
+        server.session.typed(params.text_document.uri)  # pygls keeps the text
 
     @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
-    def changed(_params: types.DidChangeTextDocumentParams) -> None:
+    def changed(params: types.DidChangeTextDocumentParams) -> None:
+        server.session.typed(params.text_document.uri)
         if any(review.open for review in server.desk.reviews):
             server.desk.lenses_changed()
 
     @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
-    def closed(_params: types.DidCloseTextDocumentParams) -> None:
-        pass
+    def closed(params: types.DidCloseTextDocumentParams) -> None:
+        server.session.untyped(params.text_document.uri)
 
     @server.feature(types.WORKSPACE_DID_CHANGE_WATCHED_FILES)
     def watched(params: types.DidChangeWatchedFilesParams) -> None:
         from glm_lsp.server import convert  # noqa: PLC0415 - after the answer to `initialize`
 
-        for event in params.changes:
-            if event.type is types.FileChangeType.Changed:
-                continue  # what a file holds is read when it is wanted; which files there are is listed once
-            path = convert.uri_to_path(event.uri)
-            known = server.session.known(path) if path is not None else None
-            if known is not None:
-                server.session.forget(known.root)
+        paths = (convert.uri_to_path(event.uri) for event in params.changes)
+        server.session.changed(path for path in paths if path is not None)
 
     @server.feature(types.WORKSPACE_TEXT_DOCUMENT_CONTENT)
     def content(params: types.TextDocumentContentParams) -> types.TextDocumentContentResult:
@@ -278,13 +312,12 @@ def _documents(server: Server) -> None:
 def _code_actions(server: Server) -> None:
     @server.feature(types.TEXT_DOCUMENT_CODE_ACTION, types.CodeActionOptions(code_action_kinds=list(KINDS)))
     async def code_action(params: types.CodeActionParams) -> list[types.CodeAction | types.Command]:
-        from glm_lsp.actions import Place  # noqa: PLC0415 - after the answer to `initialize`
-        from glm_lsp.edits.text import Text  # noqa: PLC0415 - likewise
+        from glm_lsp.actions import Place, find  # noqa: PLC0415 - after the answer to `initialize`
         from glm_lsp.server import convert  # noqa: PLC0415 - likewise
 
         uri = params.text_document.uri
-        path = convert.uri_to_path(uri)
-        document = server.workspace.text_documents.get(uri)
+        path = server.editor.path(uri)
+        document = server.editor.opened(uri)
         if path is None or document is None:
             return []
         folder = server.session.known(path) or await server.session.folder(uri)
@@ -293,7 +326,7 @@ def _code_actions(server: Server) -> None:
             return []
         kinds = [str(getattr(kind, "value", kind)) for kind in params.context.only or ()] or None
         settings = folder.workspace.settings
-        text, encoding = Text(document.source), server.editor.encoding
+        text, encoding = documents.text_of(document), server.editor.encoding
         problems = tuple(convert.problem(name, text, diagnostic, encoding) for diagnostic in params.context.diagnostics)
         place = Place(
             name,
@@ -307,8 +340,10 @@ def _code_actions(server: Server) -> None:
         down = server.session.engine_down
         if down:
             server.in_background(server.session.look_for_engine(settings))
+        using, own = settings.editor, folder.workspace.own.actions
+        waits = using.wait_seconds > 0 and server.resolves and server.editor.waits(using.waits)
         return [
-            _code_action(server, params, offer, down)
+            _code_action(server, params, offer, down, waits=waits and find(offer.action, own).edits)
             for offer in offered
             if not offer.needs_instruction or server.editor.asked is not None
         ]
@@ -328,7 +363,7 @@ def _code_actions(server: Server) -> None:
 
 
 def _code_action(
-    server: Server, params: types.CodeActionParams, offer: Offer, down: str
+    server: Server, params: types.CodeActionParams, offer: Offer, down: str, *, waits: bool
 ) -> types.CodeAction | types.Command:
     argument: dict[str, Any] = {
         "action": offer.action,
@@ -336,7 +371,7 @@ def _code_action(
         "range": _plain(params.range),
         "title": offer.title,
     }
-    document = server.workspace.text_documents.get(params.text_document.uri)
+    document = server.editor.opened(params.text_document.uri)
     if document is not None and document.version is not None:
         argument["version"] = document.version
     if offer.needs_instruction:
@@ -362,7 +397,8 @@ def _code_action(
         is_preferred=offer.preferred or None,
         diagnostics=list(params.context.diagnostics) if offer.kind == "quickfix" else None,
         disabled=types.CodeActionDisabled(disabled) if disabled else None,
-        command=None if disabled else command,
+        command=None if disabled or waits else command,
+        data=argument if waits and not disabled else None,
         tags=[types.CodeActionTag.LlmGenerated] if server.editor.tags_generated else None,
     )
 

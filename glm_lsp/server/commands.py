@@ -95,16 +95,19 @@ class Commands:
         work = COMMANDS[name]
 
         async def handle(*arguments: Any) -> Any:
-            given = arguments[0] if arguments and isinstance(arguments[0], dict) else {}
-            try:
-                where = msgspec.convert(given, Where)
-            except msgspec.ValidationError as error:
-                raise UsageError(f"{name}: {error}.", hint="Its arguments are described in docs/protocol.md.") from None
+            where = self.where(name, arguments[0] if arguments and isinstance(arguments[0], dict) else {})
             if arguments and isinstance(arguments[0], str):
                 where.prompt = where.instruction = arguments[0]
             return await work(self, where)
 
         return handle
+
+    def where(self, name: str, given: dict[str, Any]) -> Where:
+        """The arguments of a command; raises UsageError for what is not as it should be."""
+        try:
+            return msgspec.convert(given, Where)
+        except msgspec.ValidationError as error:
+            raise UsageError(f"{name}: {error}.", hint="Its arguments are described in docs/protocol.md.") from None
 
     # --- asking --------------------------------------------------------------------------------------------------
 
@@ -117,7 +120,7 @@ class Commands:
             running = self.turns.begin(ask, folder, title=where.title or title)
             return await self._begun(running, wait=where.wait)
         for path in ask.paths:
-            self.desk.clear(self.session.editor.uri(folder.root / path))
+            self.desk.findings.clear(self.session.editor.uri(folder.root / path))
         # Nothing will change in the editor, so what the model says has to be put before the person.
         transcript = Transcript(self.desk, f"{action.id}-{token_hex(4)}")
         running = self.turns.begin(ask, folder, title=where.title or title, listener=transcript.heard)
@@ -150,7 +153,7 @@ class Commands:
             raise UsageError(f"{action.id} needs an instruction.", hint='Give it as {"instruction": "…"}.')
         ask = Ask(action.id, words, (), where.thinking)
         title = action.title
-        path = convert.uri_to_path(where.uri) if where.uri else None
+        path = self.session.editor.path(where.uri) if where.uri else None
         there = path is not None and (self.desk.live(path) is not None or path.is_file())
         name = folder.relative(path) if path is not None and there else None
         if name is not None and path is not None:
@@ -163,7 +166,7 @@ class Commands:
             title = f"{title} ({name})"
         paths = list(ask.paths)
         for uri in where.mentions:
-            mentioned = convert.uri_to_path(uri)
+            mentioned = self.session.editor.path(uri)
             if mentioned is not None and (other := folder.relative(mentioned)) is not None and other not in paths:
                 paths.append(other)
         return dataclasses.replace(ask, paths=tuple(paths)), title
@@ -270,6 +273,9 @@ class Commands:
         ]
         lines += [f"- Preserved thinking: {told.exactness}", f"- Turns under way: {told.turns}"]
         lines += [f"- Folder: {uri}" for uri in told.workspace_folders]
+        for one in told.indexes:
+            lines.append(f"- Index: {one.state}, {one.parsed:,} of {one.files:,} files, {one.symbols:,} symbols")
+            lines += [f"  - {note}" for note in one.notes]
         lines += [f"- {name}: {version}" for name, version in told.versions.items()]
         await self.desk.document(TRANSCRIPTS, "status", "md", "\n".join(lines) + "\n")
         return msgspec.to_builtins(told)  # type: ignore[no-any-return]  # an object is a dict
@@ -299,8 +305,25 @@ class Commands:
             ),
             exactness=getattr(engine, "exactness", "none"),
             workspace_folders=tuple(convert.path_to_uri(root) for root in self.session.roots),
+            indexes=await asyncio.to_thread(self._indexes),
             versions={"glm-lsp": __version__, "pygls": version("pygls"), "lsprotocol": version("lsprotocol")},
         )
+
+    def _indexes(self) -> tuple[wire.IndexStatus, ...]:
+        told = []
+        for kept in self.session.indexing.all:
+            status = kept.index.status
+            told.append(
+                wire.IndexStatus(
+                    workspace_folder=convert.path_to_uri(kept.index.root),
+                    state="ready" if status.state == "stopped" else status.state,
+                    files=status.files,
+                    parsed=status.tier1,
+                    symbols=status.symbols,
+                    notes=kept.notes,
+                )
+            )
+        return tuple(told)
 
 
 def replace_action(where: Where, action: str) -> Where:

@@ -6,7 +6,7 @@ Never decides anything: what a client cannot do it says, and the caller chooses 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -269,7 +269,8 @@ def workspace_edit(
 ) -> types.WorkspaceEdit:
     """Changes as a client can make them; none of them may be beyond it.
 
-    A file that goes and one that comes with the same content, and no other like it, are one that was renamed.
+    A file that goes and one that comes with the same content, and no other like it, are one that was renamed; so are
+    the last two of their kind where most lines are the same, and then what differs is edited behind the renaming.
 
     Args:
         changes: at most one for each file.
@@ -287,11 +288,16 @@ def workspace_edit(
     edits: list[types.TextDocumentEdit] = []
     plain: dict[str, list[types.TextEdit]] = {}
     created: list[types.CreateFile | types.TextDocumentEdit] = []
-    gone: list[types.RenameFile | types.DeleteFile] = []
+    gone: list[types.RenameFile | types.DeleteFile | types.TextDocumentEdit] = []
     for change in files:
         uri = uri_of(change.path)
         if change.path in moved:
-            gone.append(types.RenameFile(uri, uri_of(moved[change.path]), annotation_id=annotation))
+            there = next(one for one in files if one.path == moved[change.path])
+            gone.append(types.RenameFile(uri, uri_of(there.path), annotation_id=annotation))
+            if there.after != change.before:
+                renamed = types.OptionalVersionedTextDocumentIdentifier(uri=uri_of(there.path))
+                made = text_edits(*_both(replace(there, before=change.before)), encoding)
+                gone.append(types.TextDocumentEdit(renamed, [_annotated(edit, annotation) for edit in made]))
         elif change.path in moved.values():
             continue
         elif change.after is None:
@@ -346,7 +352,7 @@ def _both(change: FileChange) -> tuple[Text, Text]:
 
 
 def _renames(files: list[FileChange]) -> dict[str, str]:
-    """Old to new paths of files that went elsewhere as they were."""
+    """Old to new paths of files that went elsewhere, as they were or hardly changed."""
     went: dict[bytes, list[str]] = {}
     came: dict[bytes, list[str]] = {}
     for change in files:
@@ -354,9 +360,26 @@ def _renames(files: list[FileChange]) -> dict[str, str]:
             went.setdefault(change.before, []).append(change.path)
         elif change.before is None and change.after and change.mode is None:
             came.setdefault(change.after, []).append(change.path)
-    return {
+    found = {
         old[0]: came[content][0] for content, old in went.items() if len(old) == 1 and len(came.get(content, ())) == 1
     }
+    left = [(path, content) for content, paths in went.items() for path in paths if path not in found]
+    fresh = [(path, content) for content, paths in came.items() for path in paths if path not in found.values()]
+    if len(left) == len(fresh) == 1 and _alike(left[0][1], fresh[0][1]):
+        found[left[0][0]] = fresh[0][0]
+    return found
+
+
+def _alike(before: bytes, after: bytes) -> bool:
+    """Whether two contents are texts of one encoding that have most of their lines in common."""
+    try:
+        old, new = decode(before, ""), decode(after, "")
+    except NotText:
+        return False
+    if (old.bom, old.encoding) != (new.bom, new.encoding):
+        return False
+    same = old.line_count - sum(i2 - i1 for i1, i2, _, _ in changed(old.lines(), new.lines()))
+    return 2 * same > max(old.line_count, new.line_count)
 
 
 def _annotated(edit: types.TextEdit, annotation: str | None) -> types.TextEdit | types.AnnotatedTextEdit:

@@ -9,16 +9,19 @@ import asyncio
 import contextlib
 import os
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import platformdirs
 from lsprotocol import types
 
 from glm_lsp.edits.hunks import unified
 from glm_lsp.edits.review import Review, Reviews
-from glm_lsp.errors import GlmError, UsageError
+from glm_lsp.errors import FileRefused, GlmError, UsageError
 from glm_lsp.server import convert, wire
+from glm_lsp.server.findings import Findings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -27,7 +30,9 @@ if TYPE_CHECKING:
     from glm_lsp.server.folder import Folder
     from glm_lsp.server.session import Session
     from glm_lsp.server.under_way import Running
-    from glm_lsp.terms import FileChange, Finding, Proposal
+    from glm_lsp.terms import FileChange, Proposal
+
+MOST_FEEDBACK_BYTES = 1_000_000
 
 YES, DIFF, NO = "Apply", "Show diff", "Discard"
 
@@ -42,19 +47,22 @@ class Desk:
     Attributes:
         session: whose it is.
         reviews: proposals under decision.
-        findings: what reviews found, by the address of the file.
-        judged: what people thought of turns and proposals; kept here and told to nobody.
+        findings: what reviews found.
         focus: the address of the document that the person looks at.
     """
 
     session: Session
     reviews: Reviews = field(default_factory=Reviews)
-    findings: dict[str, list[Finding]] = field(default_factory=dict)
-    judged: list[wire.FeedbackParams] = field(default_factory=list)
     focus: str = ""
+    findings: Findings = field(init=False)
     _of: dict[str, Running] = field(default_factory=dict)
     _notes: dict[str, list[str]] = field(default_factory=dict)
     _status: wire.Status | None = None
+    _placed: dict[tuple[str, str], tuple[object, tuple[Pending, ...]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Has the findings told to the same client."""
+        self.findings = Findings(self.session.editor)
 
     # --- the live text -------------------------------------------------------------------------------------------
 
@@ -70,6 +78,7 @@ class Desk:
         review = self.reviews.add(proposal)
         kept = {one.id for one in self.reviews}
         self._of = {name: turn for name, turn in self._of.items() if name in kept} | {review.id: running}
+        self._placed = {key: found for key, found in self._placed.items() if key[0] in kept}
         self.lenses_changed()
         return review.id
 
@@ -85,20 +94,48 @@ class Desk:
 
     def pending(self, uri: str) -> tuple[Pending, ...]:
         """Where the pieces that wait for a decision stand in a document."""
-        path = convert.uri_to_path(uri)
+        path = self.session.editor.path(uri)
         known = self.session.known(path) if path is not None else None
         name = known.relative(path) if known is not None and path is not None else None
         if known is None or name is None:
             return ()
         reviews = [one for one in self.reviews if self._of[one.id].folder.root == known.root]
-        return tuple(place for one in reviews for place in one.pending(self.shown(known), name))
+        live = self.shown(known)
+        try:
+            text = live(name)
+        except FileRefused:
+            return tuple(place for one in reviews for place in one.pending(live, name))
+        return tuple(place for one in reviews for place in self._pending(one, name, text))
+
+    def _pending(self, review: Review, name: str, text: str | None) -> tuple[Pending, ...]:
+        """The same for one proposal; merged anew only where the text or what was decided is not as it was."""
+        now = (text, tuple(piece.state for piece in review.pieces))
+        before, found = self._placed.get((review.id, name), (None, ()))
+        if before != now:
+            found = review.pending(lambda _name: text, name)
+            self._placed[review.id, name] = (now, found)
+        return found
 
     def shown(self, folder: Folder) -> Callable[[str], str | None]:
         """What a person sees of a file now: the editor's text, else the disk's; None where there is none."""
         return folder.workspace.draft(overlay=lambda name: self.live(folder.root / name)).live
 
-    async def bring(self, running: Running, proposal: Proposal, *, chosen: bool) -> bool:
-        """Applies a proposal that needs no question, or asks; says whether anything was applied."""
+    async def bring(
+        self,
+        running: Running,
+        proposal: Proposal,
+        *,
+        chosen: bool,
+        hand: Callable[[types.WorkspaceEdit], bool] | None = None,
+    ) -> bool:
+        """Applies a proposal that needs no question, or asks; says whether anything was applied.
+
+        Args:
+            running: the turn that made it.
+            proposal: what to apply.
+            chosen: whether the person chose an action, whose changes of one file need no question.
+            hand: gives the edit to whoever waits for it; False where nobody does any more.
+        """
         editor = self.session.editor
         review = self.review(running.proposal)
         if proposal.objections:
@@ -109,19 +146,17 @@ class Desk:
             )
             return False
         one_file = len(proposal.changes) == 1 and proposal.changes[0].before and proposal.changes[0].after
+        confirm = ""
         if not (chosen and one_file):
             files = len(proposal.changes)
-            what = f"GLM: {proposal.summary}\n{files} file{'s' if files > 1 else ''}: " + ", ".join(
-                _told(change) for change in proposal.changes[:8]
-            )
-            answer = await editor.choose(what, (YES, DIFF, NO))
-            if answer == DIFF:
-                await self.show(review)
-                answer = await editor.choose(f"GLM: {proposal.summary}", (YES, NO))
-            if answer != YES:
+            named = ", ".join(_told(change) for change in proposal.changes[:8])
+            what = f"GLM: {proposal.summary}\n{files} file{'s' if files > 1 else ''}: {named}"
+            if editor.confirms and not any(self._beyond(running.folder, change) for change in proposal.changes):
+                confirm = f"GLM: {proposal.summary}"
+            elif not await self._agreed(review, what):
                 await self.resolve(review, accept=False)
                 return False
-        resolution = await self.resolve(review, accept=True)
+        resolution = await self.resolve(review, accept=True, confirm=confirm, hand=hand)
         if resolution.stale:
             count = len(resolution.stale)
             editor.show(
@@ -131,6 +166,15 @@ class Desk:
             )
         return bool(resolution.changes)
 
+    async def _agreed(self, review: Review, what: str) -> bool:
+        """Whether the person says yes to all of a proposal, after a look at it if they like."""
+        editor = self.session.editor
+        answer = await editor.choose(what, (YES, DIFF, NO))
+        if answer == DIFF:
+            await self.show(review)
+            answer = await editor.choose(f"GLM: {review.proposal.summary}", (YES, NO))
+        return answer == YES
+
     async def resolve(
         self,
         review: Review,
@@ -139,6 +183,8 @@ class Desk:
         rejected: Collection[str] = (),
         accept: bool | None = None,
         apply: bool = True,
+        confirm: str = "",
+        hand: Callable[[types.WorkspaceEdit], bool] | None = None,
     ) -> Resolution:
         """Decides hunks and applies what was accepted to the live text.
 
@@ -148,6 +194,8 @@ class Desk:
             rejected: ids of hunks.
             accept: what becomes of all other hunks; None leaves them.
             apply: whether it is applied; else the Resolution tells what would be, and the hunks stay accepted.
+            confirm: what the editor has the person confirm first; where they do not, all that was accepted is rejected.
+            hand: as for `bring`.
 
         Raises:
             Conflict, StateError: it could not be applied; then it stays to be decided.
@@ -161,29 +209,50 @@ class Desk:
             (review.accept if accept else review.reject)([p.id for p in review.pieces if p.state == "proposed"])
         resolution = review.resolve(self.shown(running.folder))
         if apply:
-            if resolution.changes:
-                await self._apply(running.folder, resolution, label=running.title)
-            review.settled(resolution)
+            applied = not resolution.changes or await self._apply(running, resolution, confirm=confirm, hand=hand)
+            if applied:
+                review.settled(resolution)
+            elif confirm:
+                review.reject()
+                resolution = replace(resolution, changes=(), edits=(), applied=())
+            else:
+                raise GlmError("The editor did not apply the changes.", hint="Accept them again, or discard them.")
         if note := review.note():
             self._notes[running.conversation] = [note]
         self.lenses_changed()
         return resolution
 
-    async def _apply(self, folder: Folder, resolution: Resolution, *, label: str) -> None:
-        """Makes changes: through the editor what it can make, on the disk the rest."""
-        editor = self.session.editor
+    async def _apply(
+        self,
+        running: Running,
+        resolution: Resolution,
+        *,
+        confirm: str,
+        hand: Callable[[types.WorkspaceEdit], bool] | None,
+    ) -> bool:
+        """Makes changes: through the editor what it can make, on the disk the rest; says whether the editor did."""
+        editor, folder = self.session.editor, running.folder
         by_editor: list[FileChange] = []
         by_us: list[FileChange] = []
         for change in resolution.changes:
-            opened = self.live(folder.root / change.path) is not None
-            (by_us if convert.beyond(change, editor.edits, opened=opened) else by_editor).append(change)
+            (by_us if self._beyond(folder, change) else by_editor).append(change)
         if by_us:
             unsaved = {change.path for change in by_us if self.live(folder.root / change.path) is not None}
             await asyncio.to_thread(
-                folder.workspace.write, replace(resolution, changes=tuple(by_us)), label=label, unsaved=unsaved
+                folder.workspace.write,
+                replace(resolution, changes=tuple(by_us)),
+                label=running.title,
+                unsaved=unsaved,
             )
-        if by_editor and not await editor.apply(folder.root, by_editor, f"GLM: {label}"):
-            raise GlmError("The editor did not apply the changes.", hint="Accept them again, or discard them.")
+        if not by_editor:
+            return True
+        if hand is not None and not by_us and hand(editor.edit(folder.root, by_editor, confirm=confirm)):
+            return True
+        return await editor.apply(folder.root, by_editor, f"GLM: {running.title}", confirm=confirm)
+
+    def _beyond(self, folder: Folder, change: FileChange) -> str:
+        opened = self.live(folder.root / change.path) is not None
+        return convert.beyond(change, self.session.editor.edits, opened=opened)
 
     def notes(self, conversation: str) -> tuple[str, ...]:
         """What the model has to be told of what the person decided; told once."""
@@ -219,36 +288,16 @@ class Desk:
         except OSError as error:
             raise UsageError(f"{uri[:200]} is gone.", hint="Ask for it again.") from error
 
-    # --- findings ------------------------------------------------------------------------------------------------
-
-    def found(self, where: Folder, finding: Finding) -> None:
-        """Publishes what a review found, beside what it found before."""
-        uri = self.session.editor.uri(where.root / finding.path)
-        self.findings.setdefault(uri, []).append(finding)
-        self.publish(uri)
-
-    def clear(self, uri: str) -> None:
-        """Takes back what was found in a file."""
-        if self.findings.pop(uri, None):
-            self.publish(uri)
-
-    def publish(self, uri: str) -> None:
-        """Sends the findings in a file."""
-        self.session.editor.server.protocol.notify(
-            types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS, types.PublishDiagnosticsParams(uri, self.diagnostics(uri))
-        )
-
-    def diagnostics(self, uri: str) -> list[types.Diagnostic]:
-        """The findings in a file as diagnostics."""
-        path = convert.uri_to_path(uri)
-        text = self.live(path) if path is not None else None
-        if text is None:
-            try:
-                text = path.read_text(encoding="utf-8", errors="replace") if path is not None else ""
-            except OSError:
-                text = ""
-        encoding = self.session.editor.encoding
-        return [convert.diagnostic(finding, text, encoding) for finding in self.findings.get(uri, ())]
+    def judge(self, said: wire.FeedbackParams) -> None:
+        """Keeps what a person thought of a turn or a proposal in `feedback.jsonl` of the state folder, for them alone."""
+        path = folder().parent / "feedback.jsonl"
+        line = {"at": datetime.now(UTC).isoformat(timespec="seconds"), **msgspec.to_builtins(said)}
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if path.exists() and path.stat().st_size > MOST_FEEDBACK_BYTES:
+                path.replace(path.with_suffix(".old.jsonl"))
+            with open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600)) as lines:
+                lines.write(msgspec.json.encode(line) + b"\n")
 
     # --- telling the client --------------------------------------------------------------------------------------
 

@@ -8,15 +8,19 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
-from glm_lsp.server import convert, wire
+from glm_lsp.server import abilities, convert, wire
+from glm_lsp.server.cells import Cells
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from pygls.workspace import TextDocument
 
     from glm_lsp.server.convert import Encoding
     from glm_lsp.server.transport import GlmServer
@@ -35,18 +39,22 @@ class Editor:
 
     Attributes:
         server: the connection to it.
+        name: what it calls itself; empty where it does not say.
         asked: what it opted in to; None where it did not.
         edits: what it can do with edits.
     """
 
     server: GlmServer
+    name: str = ""
     asked: wire.GlmClientCapabilities | None = None
     edits: convert.EditAbilities = field(default_factory=convert.EditAbilities)
     _can: types.ClientCapabilities = field(default_factory=types.ClientCapabilities)
+    _cells: Cells = field(default_factory=Cells)
 
-    def met(self, capabilities: types.ClientCapabilities) -> None:
+    def met(self, capabilities: types.ClientCapabilities, name: str = "") -> None:
         """Takes note of what the client declares in `initialize`."""
         self._can = capabilities
+        self.name = name
         self.asked = wire.opted_in(capabilities.experimental)
         self.edits = convert.EditAbilities.of(capabilities)
         if self.asked is not None:
@@ -67,6 +75,32 @@ class Editor:
         return asked is not None and (
             asked.events is True or (asked.events is not False and "proposal" in asked.events)
         )
+
+    def waits(self, further: Sequence[str] = ()) -> bool:
+        """Whether it waits for the edit of a code action; `further` are names of editors that do."""
+        return not self.reviews and abilities.waits(self._can, self.name, further)
+
+    @property
+    def pulls(self) -> bool:
+        """Whether it asks for diagnostics, so that it is not sent any."""
+        return abilities.pulls(self._can, self.name)
+
+    @property
+    def relates(self) -> bool:
+        """Whether it takes diagnostics of other documents with those it asked for."""
+        pulled = self._can.text_document.diagnostic if self._can.text_document else None
+        return bool(pulled and pulled.related_document_support)
+
+    @property
+    def confirms(self) -> bool:
+        """Whether it asks the person before it applies an edit that needs confirmation."""
+        return self.edits.confirms and abilities.confirms(self._can, self.name)
+
+    @property
+    def asks_before_renaming(self) -> bool:
+        """Whether it asks what else changes before it renames files, when it is told to."""
+        can = self._can.workspace.file_operations if self._can.workspace else None
+        return bool(can and can.will_rename and can.dynamic_registration)
 
     @property
     def configures(self) -> bool:
@@ -117,10 +151,19 @@ class Editor:
 
     # --- what is open in it --------------------------------------------------------------------------------------
 
+    def path(self, uri: str) -> Path | None:
+        """The file that an address names; that of a notebook's cell is named after the notebook, and None for others."""
+        return convert.uri_to_path(uri) or self._cells.path(self.server.workspace, uri)
+
+    def opened(self, uri: str) -> TextDocument | None:
+        """An open document by its address, however that is escaped."""
+        found: TextDocument | None = self.server.workspace.text_documents.get(unquote(uri))
+        return found
+
     def document(self, path: Path) -> tuple[str, int | None] | None:
         """The text of a file that is open, saved or not, with its version; None for one that is not. Any thread."""
         for uri in (convert.path_to_uri(path), self._spelled.get(path, "")):
-            found = self.server.workspace.text_documents.get(uri)
+            found = self.opened(uri)
             if found is not None:
                 return found.source, found.version
         return None
@@ -128,8 +171,8 @@ class Editor:
     @property
     def _spelled(self) -> dict[Path, str]:
         """Addresses as the editor spells them, by path: editors differ in what they escape."""
-        documents = list(self.server.workspace.text_documents)
-        return {path: uri for uri in documents if (path := convert.uri_to_path(uri)) is not None}
+        uris = [document.uri for document in list(self.server.workspace.text_documents.values())]
+        return {path: uri for uri in uris if (path := self.path(uri)) is not None}
 
     def uri(self, path: Path) -> str:
         """The address of a file, as the editor spells it where it is open."""
@@ -175,8 +218,15 @@ class Editor:
             confirm: what the person is asked to confirm, where the editor can ask.
             refactoring: whether the editor may treat it as one.
         """
+        edit = self.edit(root, changes, confirm=confirm)
+        params = convert.apply_params(edit, label, self.edits, refactoring=refactoring)
+        answer = await self.request(types.WORKSPACE_APPLY_EDIT, params)
+        return bool(answer and answer.applied)
+
+    def edit(self, root: Path, changes: Sequence[FileChange], *, confirm: str = "") -> types.WorkspaceEdit:
+        """Changes as this editor makes them; `root` and `confirm` as for `apply`."""
         versions = {c.path: found[1] for c in changes if (found := self.document(root / c.path)) is not None}
-        edit = convert.workspace_edit(
+        return convert.workspace_edit(
             changes,
             self.edits,
             self.encoding,
@@ -184,9 +234,6 @@ class Editor:
             versions=versions,
             confirm=confirm,
         )
-        params = convert.apply_params(edit, label, self.edits, refactoring=refactoring)
-        answer = await self.request(types.WORKSPACE_APPLY_EDIT, params)
-        return bool(answer and answer.applied)
 
     async def configuration(self, scope: str | None) -> dict[str, Any]:
         """The editor's settings of ours, for a folder; empty where it has none."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from glm_lsp.server.folder import Folder
     from glm_lsp.server.session import Session
     from glm_lsp.server.transport import GlmServer
+    from glm_lsp.terms import Excerpt
 
 ENDING_SECONDS = 2.0
 """How long a cancelled turn is waited for."""
@@ -38,7 +39,7 @@ _STATES: dict[str, wire.HunkState] = {
     "accepted": "accepted",
     "rejected": "rejected",
     "stale": "stale",
-    "applied": "accepted",
+    "applied": "applied",
 }
 
 
@@ -116,9 +117,8 @@ def _turns(server: GlmServer, commands: Commands) -> None:
         turn = folder.workspace.turn(ask, engine, draft=draft, conversation=copy, trusted=folder.trusted)
         await asyncio.to_thread(turn.open)
         request = prompt.compose(copy, engine.profile, preset="default", thinking=False)
-        seen = [path for path in draft.paths() if path in ask.paths]
         return wire.PreviewResult(
-            files=tuple(_previewed(session, folder.root, path, draft.text(path).content) for path in seen),
+            files=tuple(_previewed(session, folder.root, piece) for piece in turn.shown),
             characters=sum(len(message.text) + len(message.thinking) for message in request.messages),
             tokens_at_most=prompt.tokens(copy),
             tools=tuple(tool.name for tool in copy.tools),
@@ -130,13 +130,14 @@ def _turns(server: GlmServer, commands: Commands) -> None:
         )
 
 
-def _previewed(session: Session, root: Path, path: str, text: str) -> wire.PreviewFile:
+def _previewed(session: Session, root: Path, piece: Excerpt) -> wire.PreviewFile:
+    last = piece.numbers[-1] if piece.numbers else piece.first_line + piece.text.count("\n")
     return wire.PreviewFile(
-        uri=session.editor.uri(root / path),
-        first_line=0,
-        last_line=max(0, Text(text).line_count - 1),
-        reason="the whole file",
-        characters=len(text),
+        uri=session.editor.uri(root / piece.path),
+        first_line=piece.first_line - 1,
+        last_line=last - 1,
+        reason=piece.reason,
+        characters=len(piece.text),
     )
 
 
@@ -352,8 +353,7 @@ def _rest(server: GlmServer, commands: Commands) -> None:
 
     @server.feature("glm/feedback")
     def feedback(params: wire.FeedbackParams) -> None:
-        desk.judged.append(params)
-        del desk.judged[:-100]
+        desk.judge(params)
 
     @server.feature("glm/didFocus")
     def focus(params: wire.FocusParams) -> None:

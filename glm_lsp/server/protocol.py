@@ -24,6 +24,7 @@ from pygls.protocol import LanguageServerProtocol, lsp_method
 
 from glm_lsp import errors
 from glm_lsp.server import faults, frames, running
+from glm_lsp.server.documents import Documents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Hashable
@@ -407,6 +408,7 @@ class GlmProtocol(LanguageServerProtocol):
         if params.trace is not None:
             self.trace = types.TraceValue(params.trace)
         result = yield from super().lsp_initialize(params)
+        self._workspace = Documents.instead_of(self.workspace)
         self._server.amend_capabilities(result.capabilities)
         return result
 

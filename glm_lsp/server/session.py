@@ -19,9 +19,11 @@ from glm_lsp.errors import EngineError, GlmError, UsageError
 from glm_lsp.index.walk import find_root, walk
 from glm_lsp.server import convert
 from glm_lsp.server.folder import Folder
+from glm_lsp.server.indexing import Indexing
 from glm_lsp.workspace import Workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from glm_lsp.engine.engine import Engine
@@ -50,6 +52,8 @@ class Session:
         told: options from `initialize`, which those that the client is asked for win over.
         turns: those that run, by id.
         engine_down: why the engine could not be reached; empty while it can, or nobody tried.
+        trust: what was said of folders.
+        indexing: what is known of their code.
     """
 
     editor: Editor
@@ -58,12 +62,16 @@ class Session:
     turns: dict[str, Running] = field(default_factory=dict)
     engine_down: str = ""
     trust: dict[Path, bool] = field(default_factory=dict)
+    indexing: Indexing = field(init=False)
     _folders: dict[Path, Folder] = field(default_factory=dict)
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     _engines: dict[str, Engine] = field(default_factory=dict)
     _servers: dict[Path, McpServers] = field(default_factory=dict)
     _connecting: asyncio.Lock = field(default_factory=asyncio.Lock)
     _down_until: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.indexing = Indexing(self.editor)
 
     # --- folders -------------------------------------------------------------------------------------------------
 
@@ -96,7 +104,7 @@ class Session:
             UsageError: there is none.
             SettingsError, StateError: it cannot be opened.
         """
-        path = convert.uri_to_path(uri) if uri else None
+        path = self.editor.path(uri) if uri else None
         if path is not None and (known := self.known(path)) is not None:
             return await self._listed(known)
         roots = self.roots
@@ -111,10 +119,16 @@ class Session:
                 told = await self.editor.configuration(convert.path_to_uri(start))
                 self._folders[root] = await asyncio.to_thread(self._open, root, told)
                 self._folders[root].trusted = self.trust.get(root, True)  # it may have been said meanwhile
+                self._tell_open(self._folders[root])
             return await self._listed(self._folders[root])
 
     async def _listed(self, folder: Folder) -> Folder:
         """The folder with a list of its files that is not old: not every editor tells of new ones."""
+        index = folder.workspace.index
+        if index is not None and index.looked:
+            if (listing := index.listing) is not folder.workspace.listing:
+                folder.workspace = replace(folder.workspace, listing=listing)
+            return folder
         if time.monotonic() - folder.walked > LISTED_SECONDS:
             listing = await asyncio.to_thread(walk, folder.root)
             folder.workspace, folder.walked = replace(folder.workspace, listing=listing), time.monotonic()
@@ -125,6 +139,8 @@ class Session:
         using = folder.workspace.settings.mcp
         if not using.servers or not folder.trusted:
             return ()
+        if folder.root in self._servers and self._servers[folder.root].lost and self._alone(folder):
+            await asyncio.to_thread(self._servers.pop(folder.root).close)
         if folder.root not in self._servers:
             from glm_lsp.tools.mcp import McpServers  # noqa: PLC0415 - heavy, and most people have none
 
@@ -134,15 +150,61 @@ class Session:
                 self.editor.show(note)
         return self._servers[folder.root].tools
 
+    def _alone(self, folder: Folder) -> bool:
+        """Whether no other turn in the folder uses the servers that would be closed."""
+        return sum(running.folder.root == folder.root for running in self.turns.values()) <= 1
+
     def _open(self, root: Path, told: dict[str, Any]) -> Folder:
         loaded = settings.load(root, overrides={**self.told, **flat(told), **self.overrides})
         # A client that says nothing of trust leaves it to the person's choice of what to ask; prompt files of the
         # workspace's own, which a stranger may have written, wait until it says so.
         workspace = Workspace.open(root, loaded, trusted=self.trust.get(root, False))
+        workspace = replace(workspace, index=self.indexing.of(root, loaded.index))
         shelf = Conversations.at(root)
         for note in (*shelf.notes, *workspace.own.notes):
             self.editor.show(note)
         return Folder(workspace, shelf, self.trust.get(root, True))
+
+    def _tell_open(self, folder: Folder) -> None:
+        """Tells the index of a folder which of its files are open, and so which are not any more."""
+        uris = list(self.editor.server.workspace.text_documents)
+        found = (self._in_folder(uri, folder) for uri in uris)
+        self.indexing.open(folder.root, [place[1] for place in found if place is not None])
+        for uri in uris:
+            self.typed(uri, folder)
+
+    def typed(self, uri: str, folder: Folder | None = None) -> None:
+        """Takes note that a document was opened or changed."""
+        found = self._in_folder(uri, folder)
+        document = self.editor.opened(uri)
+        if found is not None and document is not None:
+            self.indexing.typed(*found, lambda: document.source)
+
+    def untyped(self, uri: str) -> None:
+        """Takes note that a document is open no more."""
+        found = self._in_folder(uri)
+        if found is not None:
+            self.indexing.closed(*found)
+
+    def _in_folder(self, uri: str, folder: Folder | None = None) -> tuple[Path, str] | None:
+        """The root of the workspace that a document lies in, and its path there; None for one in none, or a cell."""
+        path = self.editor.path(uri)
+        if path is None or "#" in path.name or (folder := folder or self.known(path)) is None:
+            return None
+        name = folder.relative(path)
+        return (folder.root, name) if name is not None else None
+
+    def changed(self, paths: Iterable[Path]) -> None:
+        """Takes note that files changed on the disk."""
+        by_folder: dict[Path, set[str]] = {}
+        for path in paths:
+            folder = self.known(path)
+            name = folder.relative(path) if folder is not None else None
+            if folder is not None and name is not None:
+                by_folder.setdefault(folder.root, set()).add(name)
+        for root, names in by_folder.items():
+            if not self.indexing.changed(root, names):
+                self.forget(root)
 
     def forget(self, root: Path | None = None) -> None:
         """Has folders opened anew when they are next wanted, as after a change of settings or of their files."""
@@ -194,6 +256,7 @@ class Session:
             await asyncio.wait(tasks, timeout=2.0)
         for servers in self._servers.values():
             await asyncio.to_thread(servers.close)
+        await asyncio.to_thread(self.indexing.close)
         for engine in self._engines.values():
             with contextlib.suppress(Exception):
                 await engine.close()

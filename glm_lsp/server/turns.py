@@ -74,6 +74,7 @@ class Turns:
         token: types.ProgressToken | None = None,
         chosen: bool = True,
         listener: Callable[[Event], None] | None = None,
+        hand: Callable[[types.WorkspaceEdit], bool] | None = None,
     ) -> Running:
         """Starts a turn and returns at once.
 
@@ -85,10 +86,11 @@ class Turns:
             token: of a bar that the client has begun.
             chosen: whether the person chose an action, whose changes of one file may be applied without a question.
             listener: told every event, before the client is.
+            hand: gives the edit that comes of it to whoever waits for it; False where nobody does any more.
         """
         running = Running(_fresh_id(), conversation.id if conversation else "", folder, ask, title)
         self.session.turns[running.id] = running
-        work = self._run(running, conversation, token, chosen=chosen, listener=listener)
+        work = self._run(running, conversation, token, chosen=chosen, listener=listener, hand=hand)
         running.task = asyncio.get_running_loop().create_task(work)
         running.task.add_done_callback(lambda task: self._gone(running, task))
         return running
@@ -107,6 +109,7 @@ class Turns:
         *,
         chosen: bool,
         listener: Callable[[Event], None] | None,
+        hand: Callable[[types.WorkspaceEdit], bool] | None,
     ) -> None:
         editor = self.session.editor
         self.desk.status_changed()
@@ -136,7 +139,8 @@ class Turns:
                                 proposal = what.proposal
                                 running.proposal = self.desk.take(running, proposal)
                             elif isinstance(what, Found):
-                                self.desk.found(running.folder, what.finding)
+                                where = editor.uri(running.folder.root / what.finding.path)
+                                self.desk.findings.add(where, what.finding)
                             elif isinstance(what, Ended):
                                 running.ended = what
                             if listener is not None:
@@ -152,7 +156,7 @@ class Turns:
             self._say_why(running.ended)
         elif proposal is not None and not editor.reviews:
             try:
-                running.applied = await self.desk.bring(running, proposal, chosen=chosen)
+                running.applied = await self.desk.bring(running, proposal, chosen=chosen, hand=hand)
             except GlmError as error:
                 editor.show(f"GLM: {error.message} {error.hint}".strip(), types.MessageType.Error)
             except asyncio.CancelledError:

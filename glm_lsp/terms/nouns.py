@@ -56,12 +56,16 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """A piece of code chosen for the model to read; `first_line` counts from 1."""
+    """A piece of code chosen for the model to read; `first_line` counts from 1.
+
+    `numbers` are those of the lines where they do not follow one another, as with signatures.
+    """
 
     path: str
     first_line: int
     text: str
     reason: str
+    numbers: tuple[int, ...] = ()
 
 
 # --- what the model reads and streams back -----------------------------------------------------------------------

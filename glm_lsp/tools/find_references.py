@@ -12,7 +12,18 @@ from typing import Any
 from glm_lsp.errors import BadArguments
 from glm_lsp.languages import parse
 from glm_lsp.terms import ToolSpec
-from glm_lsp.tools.tool import LINE_WIDTH, Outcome, Tool, ToolContext, parameter, schema, texts
+from glm_lsp.tools.tool import (
+    LINE_WIDTH,
+    Outcome,
+    Tool,
+    ToolContext,
+    bounded,
+    parameter,
+    schema,
+    stopped,
+    texts,
+    worth_a_look,
+)
 
 PLACES_AT_ONCE = 100
 OTHERS_AT_ONCE = 20
@@ -34,7 +45,8 @@ def _run(context: ToolContext, arguments: dict[str, Any]) -> Outcome:
     others: list[str] = []
     files: set[str] = set()
     cut_short = False
-    for path, text in texts(context, arguments.get("files")):
+    glob = arguments.get("files")
+    for path, text in texts(context, glob, only=worth_a_look(context, glob, [name.strip("$@?!")])):
         if time.monotonic() > deadline or context.stop.is_set():
             cut_short = True
             break
@@ -49,16 +61,13 @@ def _run(context: ToolContext, arguments: dict[str, Any]) -> Outcome:
             (uses if code else others).append(f"{path}:{line}|{text.line(line)[:LINE_WIDTH]}")
         if any(in_code.values()):
             files.add(path)
-    note = f"\n[stopped after {SECONDS:.0f} seconds: name files]" if cut_short else ""
+    note = stopped(SECONDS, "name files") if cut_short else ""
     if not uses and not others:
         return Outcome("nothing", f"The name {name} is nowhere.{note}")
-    shown = uses[:PLACES_AT_ONCE]
-    if len(uses) > PLACES_AT_ONCE:
-        shown.append(f"[{len(uses) - PLACES_AT_ONCE} more: name files]")
+    shown = bounded(uses, PLACES_AT_ONCE, "more: name files")
     if others:
-        shown += ["In strings, comments, templates and plain text:", *others[:OTHERS_AT_ONCE]]
-    if len(others) > OTHERS_AT_ONCE:
-        shown.append(f"[{len(others) - OTHERS_AT_ONCE} more: search shows them]")
+        shown.append("In strings, comments, templates and plain text:")
+        shown += bounded(others, OTHERS_AT_ONCE, "more: search shows them")
     where = f" in {len(files)} files" if len(files) > 1 else ""
     return Outcome(f"{len(uses)} place{'s' * (len(uses) != 1)}{where}", "\n".join(shown) + note)
 

@@ -21,7 +21,7 @@ def _title(arguments: dict[str, Any]) -> str:
 def _run(context: ToolContext, arguments: dict[str, Any]) -> Outcome:
     given = arguments["file_path"]
     lines = context.draft.peek(given).line_count
-    path = context.draft.jail.readable(given)  # as the workspace calls it, however the model spelt it
+    path = context.draft.canonical(given)  # as the workspace calls it, however the model spelt it
     first = arguments["first_line"]
     last = arguments.get("last_line", first)
     if not 1 <= first <= last <= max(lines, 1):

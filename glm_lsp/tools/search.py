@@ -18,7 +18,19 @@ import regex
 
 from glm_lsp.errors import BadArguments
 from glm_lsp.terms import ToolSpec
-from glm_lsp.tools.tool import LINE_WIDTH, Outcome, Tool, ToolContext, parameter, paths_of, schema, texts
+from glm_lsp.tools.tool import (
+    LINE_WIDTH,
+    Outcome,
+    Tool,
+    ToolContext,
+    bounded,
+    parameter,
+    paths_of,
+    schema,
+    stopped,
+    texts,
+    worth_a_look,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -81,20 +93,71 @@ def _run(context: ToolContext, arguments: dict[str, Any]) -> Outcome:
             files += 1
             places += len(lines)
             found += [f"{path}:{n}|{_line(text.lines(), n)}" for n in lines[: MATCHES_AT_ONCE + 1 - len(found)]]
-    note = "\n[stopped after ten seconds: narrow the search]" if cut_short else ""
+    note = stopped(SECONDS, "narrow the search") if cut_short else ""
     if not found:
         return Outcome("nothing", f"Nothing matches {arguments['pattern']!r}.{note}")
-    if places > MATCHES_AT_ONCE:
-        note = f"\n[{places - MATCHES_AT_ONCE} more lines match: narrow the search]{note}"
     where = f" in {files} files" if files > 1 else ""
-    return Outcome(f"{places} place{'s' * (places != 1)}{where}", "\n".join(found[:MATCHES_AT_ONCE]) + note)
+    shown = bounded(found, MATCHES_AT_ONCE, "more lines match: narrow the search", total=places)
+    return Outcome(f"{places} place{'s' * (places != 1)}{where}", "\n".join(shown) + note)
 
 
 def _line(lines: list[str], number: int) -> str:
     return lines[number - 1][:LINE_WIDTH] if number <= len(lines) else ""  # a match at the very end of the text
 
 
+def whole_words(pattern: str) -> list[str]:
+    r"""Words that stand, whole, in whatever a regular expression finds; none where that is not plain to see.
+
+    `def total\(` finds nothing without the word `total`, but `def` may be the end of another one.
+    """
+    found: list[str] = []
+    word, open_left = "", False  # open_left: what is before may belong to the same word
+    atoms = list(_ATOM.finditer(pattern))
+    if sum(len(atom[0]) for atom in atoms) != len(pattern):
+        return []
+    kinds = [_UNKNOWN, *(_kind(atom) for atom in atoms), _UNKNOWN]
+    letters = ["", *(atom["letter"] or "" for atom in atoms), ""]
+    for kind, letter in zip(kinds, letters, strict=True):
+        if kind is _LETTER:
+            word += letter
+            continue
+        if word and not open_left and kind is _EDGE:
+            found.append(word)
+        word, open_left = "", kind is _UNKNOWN
+    return found
+
+
+_LETTER, _EDGE, _UNKNOWN = "a letter", "no part of a word", "anything"
+
+_ATOM = regex.compile(
+    r"""(?: (?P<letter>\w) | (?P<edge> [^\\\[\](){}*+?|^$.\w] | \\[^\w\s] | \\[bsWtn] | [\^$] ) | (?P<any> \. | \\[wdDSB] ) )
+    (?P<times> [*+?][?+]? | \{\d+(?:,\d*)?\}\?? )?""",
+    regex.VERBOSE,
+)
+"""What an expression without groups, alternatives and sets consists of."""
+
+
+def _kind(atom: regex.Match[str]) -> str:
+    if atom["letter"] is not None:
+        return _UNKNOWN if atom["times"] else _LETTER
+    times = atom["times"] or ""
+    return _EDGE if atom["edge"] is not None and not times.startswith(("*", "?", "{0")) else _UNKNOWN
+
+
 def _promising(context: ToolContext, glob: str | None, pattern: str) -> frozenset[str] | None:
+    """The files in which there may be something, by the index and by ripgrep; None where all are to be read."""
+    known = worth_a_look(context, glob, whole_words(pattern))
+    if known is not None and len(known) <= FEW:
+        return known
+    told = _told_by_ripgrep(context, glob, pattern)
+    return known if told is None else told if known is None else known & told
+
+
+FEW = 200
+"""Files that are read sooner than ripgrep is asked about them."""
+
+
+def _told_by_ripgrep(context: ToolContext, glob: str | None, pattern: str) -> frozenset[str] | None:
     """The files in which ripgrep finds something, and those that it cannot judge; None where all are to be read."""
     if shutil.which("rg") is None or _SHARED.fullmatch(pattern) is None:
         return None

@@ -5,6 +5,7 @@ Never raises for what the model did wrong: a refusal is a result the model reads
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,14 +14,16 @@ import pathspec
 
 from glm_lsp.edits.hunks import hunks
 from glm_lsp.errors import BadArguments, GlmError
+from glm_lsp.index.kinds import Kind, by_name
 from glm_lsp.settings import ToolSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator
+    from collections.abc import Callable, Collection, Container, Iterator, Sequence
     from pathlib import Path
 
     from glm_lsp.edits.draft import Draft
     from glm_lsp.edits.text import Text
+    from glm_lsp.index.index import Index
     from glm_lsp.index.walk import Listing
     from glm_lsp.terms import Finding, Hunk, Problem, ToolSpec
 
@@ -41,6 +44,7 @@ class ToolContext:
         settings: the limits.
         stop: set when the turn is cancelled; whatever takes long looks at it.
         problems: what an editor knows to be wrong with the file at a path of the workspace.
+        index: says which files are worth a look; what is found comes from the draft's text all the same.
     """
 
     draft: Draft
@@ -48,6 +52,7 @@ class ToolContext:
     settings: ToolSettings = field(default_factory=ToolSettings)
     stop: threading.Event = field(default_factory=threading.Event)
     problems: Callable[[str], tuple[Problem, ...]] = lambda _path: ()
+    index: Index | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +128,61 @@ def paths_of(context: ToolContext, glob: str | None) -> list[str]:
     except ValueError as error:
         raise BadArguments(f"{glob!r} is not a pattern: {error}.") from error
     return [path for path in paths if spec.match_file(path)]
+
+
+def worth_a_look(context: ToolContext, glob: str | None, words: Sequence[str]) -> frozenset[str] | None:
+    """The files in which all these words may stand, whole, in whatever case; None where the index cannot say.
+
+    Too many is no harm: whoever asks looks at the files as the draft has them.
+    """
+    index = context.index
+    # A file in an encoding of its own may spell other letters with other bytes.
+    if index is None or not index.looked or not words or not all(word.isascii() for word in words):
+        return None
+    found = index.files_with(words)
+    if found is None:
+        return None
+    listed = paths_of(context, glob)
+    return frozenset(found).union(uncertain(context, listed), _unlisted(index, listed))
+
+
+def uncertain(context: ToolContext, listed: Collection[str]) -> set[str]:
+    """The files of which the draft may have another text than the disk had when the index last looked at all of them."""
+    draft, root = context.draft, os.fspath(context.listing.root)
+    found = set(draft.stale()) | {change.path for change in draft.changes()}
+    since = context.index.looked - CLOCK_SECONDS if context.index is not None else float("inf")
+    for path in listed:
+        try:
+            # The time of the inode: a file that was moved here, or given an old date, has a new one.
+            fresh = os.lstat(f"{root}/{path}").st_ctime >= since
+        except OSError:
+            fresh = True
+        if fresh or draft.overlay(path) is not None:
+            found.add(path)
+    return found
+
+
+CLOCK_SECONDS = 2.0
+"""How far the clock of a file system may be behind ours, its steps included."""
+
+
+def _unlisted(index: Index, listed: Collection[str]) -> Iterator[str]:
+    """The files whose words the index does not keep, or not all of them."""
+    for path in listed:
+        kind = index.kind_of(path)
+        if not kind.has_words and (kind is not Kind.BINARY or by_name(path) is not Kind.BINARY):
+            yield path  # such as UTF-16, which is binary to whoever looks for zero bytes
+
+
+def bounded(found: Sequence[str], most: int, hint: str, *, total: int | None = None) -> list[str]:
+    """The first places of a list, with a line that says how many more there are and what to do about it."""
+    rest = (len(found) if total is None else total) - most
+    return [*found[:most], f"[{rest} {hint}]"] if rest > 0 else list(found)
+
+
+def stopped(seconds: float, hint: str) -> str:
+    """The note that a list is not complete."""
+    return f"\n[stopped after {seconds:.0f} seconds: {hint}]"
 
 
 def texts(context: ToolContext, glob: str | None, *, only: Container[str] | None = None) -> Iterator[tuple[str, Text]]:

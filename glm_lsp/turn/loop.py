@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from glm_lsp.conversations import Conversation
     from glm_lsp.edits.draft import Draft
     from glm_lsp.engine.engine import Engine
+    from glm_lsp.index.index import Index
     from glm_lsp.index.walk import Listing
     from glm_lsp.settings import Settings
-    from glm_lsp.terms import Ask, Happening, Objection, PermissionAsked, QuestionAsked, TokenLog
+    from glm_lsp.terms import Ask, Excerpt, Happening, Objection, PermissionAsked, QuestionAsked, TokenLog
 
 
 @dataclass(slots=True)
@@ -50,7 +51,10 @@ class Turn:
         answer: brings the person's answer to a question of the model's; without it the model is not offered to ask.
         further: tools beside the built-in ones, such as those of MCP servers.
         notes: what the model shall know of what happened since the last turn, a sentence each.
-        trusted: whether a new conversation gets tools and reads the project's instructions.
+        trusted: whether a new conversation gets tools, reads the project's instructions and is shown code that nobody
+            named.
+        index: what is known of the workspace; without it the model finds things by its tools alone.
+        shown: the code in the message that opened the turn, once that is written.
     """
 
     id: str
@@ -66,6 +70,8 @@ class Turn:
     further: tuple[tools.Tool, ...] = ()
     notes: tuple[str, ...] = ()
     trusted: bool = True
+    index: Index | None = None
+    shown: tuple[Excerpt, ...] = ()
     _usage: Usage = field(default_factory=Usage)
     _said: list[str] = field(default_factory=list)
     _reply: Listening | None = None
@@ -174,9 +180,9 @@ class Turn:
     # --- the loop ------------------------------------------------------------------------------------------------
 
     async def _with_tools(self) -> AsyncGenerator[Happening, None]:
-        self._begin()
+        self._begin(await asyncio.to_thread(self._look))
         limits = Limits(self.settings.turn)
-        context = tools.ToolContext(self.draft, self.listing, self.settings.tools)
+        context = tools.ToolContext(self.draft, self.listing, self.settings.tools, index=self._index)
         calls = Calls(
             self.conversation,
             context,
@@ -252,10 +258,25 @@ class Turn:
 
     def open(self) -> None:
         """Puts what the model would read first into the conversation and asks nothing: a look at the context."""
-        self._begin()
+        self._begin(self._look())
 
-    def _begin(self) -> None:
-        opening.begin(
+    @property
+    def _index(self) -> Index | None:
+        return self.index if self.trusted else None
+
+    def _look(self) -> opening.Look:
+        return opening.look(
+            self.conversation,
+            self.ask,
+            draft=self.draft,
+            listing=self.listing,
+            profile=self.engine.profile,
+            index=self._index,
+            settings=self.settings.index,
+        )
+
+    def _begin(self, seen: opening.Look) -> None:
+        self.shown = opening.begin(
             self.conversation,
             self.ask,
             self.action,
@@ -263,7 +284,7 @@ class Turn:
             notes=self.notes,
             draft=self.draft,
             listing=self.listing,
-            profile=self.engine.profile,
+            seen=seen,
             settings=self.settings.prompt if self.trusted else replace(self.settings.prompt, instruction_files=[]),
         )
 

@@ -1,10 +1,15 @@
 """How a turn begins: the head of a new conversation, then what the person asks and what changed since the last turn.
 
 Never changes what was said before: all of it is appended.
+
+What is shown of the workspace is chosen first, by `look`, which takes its time and touches nothing but the draft.
 """
 
 from __future__ import annotations
 
+import logging
+import time
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -13,16 +18,164 @@ from glm_lsp.errors import FileRefused
 from glm_lsp.terms import Excerpt, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from glm_lsp.actions import Action
     from glm_lsp.conversations import Conversation
     from glm_lsp.edits.draft import Draft
     from glm_lsp.engine.profiles import Profile
+    from glm_lsp.index.context import Choice, Piece
+    from glm_lsp.index.index import Index
     from glm_lsp.index.walk import Listing
-    from glm_lsp.settings import PromptSettings
+    from glm_lsp.settings import IndexSettings, PromptSettings
     from glm_lsp.terms import Ask
     from glm_lsp.tools import Tool
+
+log = logging.getLogger(__name__)
+
+COLD_SECONDS = 1.5
+"""How long an index that was just opened is waited for; then the turn goes without."""
+
+FEW_FILES = 40
+"""Files up to which a list of them is the best map."""
+
+TELLING = 5
+"""Words of a later question from which on code is chosen for it, unless it has a name as it is written in code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What an opening message is to show.
+
+    Attributes:
+        overview: the map of the workspace, for the head; empty for a plain list of files.
+        whole: files that were asked about and fit.
+        pieces: what was chosen of other files.
+        complete: those of which the pieces are all.
+    """
+
+    overview: str = ""
+    whole: tuple[str, ...] = ()
+    pieces: tuple[Excerpt, ...] = ()
+    complete: frozenset[str] = frozenset()
+
+
+def look(
+    conversation: Conversation,
+    ask: Ask,
+    *,
+    draft: Draft,
+    listing: Listing,
+    profile: Profile,
+    index: Index | None,
+    settings: IndexSettings,
+) -> Look:
+    """Chooses what to show, and begins the draft from what is on the disk now; may run in a thread of its own.
+
+    Waits a moment for an index that is not ready, and does without where that is not enough.
+
+    Raises:
+        FileRefused: the only file that was asked about cannot be read.
+    """
+    if not draft.changes():
+        draft.rebase()  # what is on the disk now is what the turn works on
+    everything = ask.paths == listing.paths
+    whole = tuple(_to_show(ask, draft, prompt.budget(profile), everything=everything))
+    if index is None or (len(listing.paths) <= FEW_FILES and (whole or not listing.paths)):
+        return Look(whole=whole)
+    try:
+        return _looked(conversation, ask, draft, listing, profile, index, settings, whole)
+    except Exception:  # what was chosen is a help, and no turn fails for want of it
+        log.exception("nothing could be chosen from the index")
+        return Look(whole=whole)
+
+
+def _looked(
+    conversation: Conversation,
+    ask: Ask,
+    draft: Draft,
+    listing: Listing,
+    profile: Profile,
+    index: Index,
+    settings: IndexSettings,
+    whole: tuple[str, ...],
+) -> Look:
+    first = not conversation.messages
+    asks = not ask.paths or (ask.paths == listing.paths and not whole)
+    until = time.monotonic() + COLD_SECONDS
+    ready = (first or asks) and (index.wait(1, COLD_SECONDS) or index.wait(0, max(0.0, until - time.monotonic())))
+    if not ready:
+        return Look(whole=whole)
+    overview = ""
+    if first and len(listing.paths) > FEW_FILES and settings.map_tokens:
+        from glm_lsp.index.overview import overview as made  # noqa: PLC0415 - not every turn begins a conversation
+
+        overview = made(index, budget=prompt.map_budget(profile, settings.map_tokens), count=prompt.count)
+    if not asks:
+        return Look(overview, whole)
+    budget = prompt.context_budget(profile, settings.context_tokens)
+    if not first:
+        budget = budget // 2 if _telling(ask.instruction) else 0
+    if not budget:
+        return Look(overview, whole)
+    choice = choose(index, ask, draft, budget=budget)
+    shown = prompt.places(conversation.shown)
+    fresh = tuple(
+        Excerpt(one.path, one.first_line, one.text, one.reason, one.numbers)
+        for one in choice.pieces
+        if (one.path, one.first_line, one.last_line) not in shown
+    )
+    return Look(overview, whole, fresh, frozenset(one.path for one in choice.pieces if one.kind == "file"))
+
+
+def choose(index: Index, ask: Ask, draft: Draft, *, budget: int, open_paths: Collection[str] = ()) -> Choice:
+    """The pieces of code that are worth reading for an Ask, as they are in the draft.
+
+    Files that were read already are left out, and so are those that may not be read, or are not as the index knows
+    them.
+    """
+    from glm_lsp.index import context  # noqa: PLC0415 - numpy, which not every turn needs
+
+    leave_out = set(draft.paths())
+
+    def chosen() -> Choice:
+        return context.choose(
+            index,
+            ask.instruction,
+            budget=budget,
+            count=prompt.count,
+            open_paths=open_paths,
+            selections=ask.selections,
+            problems=ask.problems,
+            leave_out=leave_out,
+        )
+
+    choice = chosen()
+    for _ in range(2):
+        if not (refused := {piece.path for piece in choice.pieces if not _is_there(draft, piece)}):
+            return choice
+        leave_out |= refused  # others may have its room
+        choice = chosen()
+    return context.without(choice, {piece.path for piece in choice.pieces if not _is_there(draft, piece)})
+
+
+def _is_there(draft: Draft, piece: Piece) -> bool:
+    """Whether the draft has these lines, and the file may be read."""
+    try:
+        lines = draft.peek(piece.path).lines()
+    except FileRefused:
+        return False
+    if piece.numbers:
+        return piece.last_line <= len(lines)
+    return lines[piece.first_line - 1 : piece.last_line] == piece.text.split("\n")
+
+
+def _telling(words: str) -> bool:
+    """Whether a later question says what it is about; `yes, do that` does not."""
+    from glm_lsp.index.words import identifiers  # noqa: PLC0415 - as above
+
+    found = identifiers(words)
+    return len(found) >= TELLING or any("_" in word or word[1:].lower() != word[1:] for word in found)
 
 
 def begin(
@@ -34,10 +187,10 @@ def begin(
     notes: Sequence[str],
     draft: Draft,
     listing: Listing,
-    profile: Profile,
     settings: PromptSettings,
-) -> None:
-    """Appends what the model reads before its first reply of this turn.
+    seen: Look,
+) -> tuple[Excerpt, ...]:
+    """Appends what the model reads before its first reply of this turn; gives the code it shows.
 
     Raises:
         FileRefused: the only file that was asked about cannot be read.
@@ -46,21 +199,21 @@ def begin(
     for call in conversation.unanswered:
         # A turn was killed or stopped between the call and its result; the model has to know.
         conversation.append(Message("tool", "Not carried out: the turn was stopped before.", call_id=call.id))
-    if not draft.changes():
-        draft.rebase()  # what is on the disk now is what the turn works on
+    first = not conversation.messages
     said = list(notes)
-    if not conversation.messages:
+    if first:
         conversation.tools = tuple(tool.spec for tool in offered)
         conversation.words = ask.instruction
         project = _instructions(conversation, [n for n in settings.instruction_files if "/" not in n], draft)
-        conversation.append(prompt.head(listing.paths, own=settings.instructions, project=project))
+        conversation.append(
+            prompt.head(listing.paths, own=settings.instructions, project=project, overview=seen.overview)
+        )
     else:
         said += _changes(conversation, draft, settings)
     said += _nearer_instructions(conversation, ask, draft, listing, settings)
-    room = prompt.budget(profile)
     everything = ask.paths == listing.paths
     excerpts = []
-    for path in _to_show(ask, draft, room, everything=everything):
+    for path in seen.whole:
         try:
             text = draft.read(path)
         except FileRefused:
@@ -72,8 +225,27 @@ def begin(
     if left_out and not everything:
         said.append("This is about these files too; read them as you need: " + ", ".join(left_out[:200]))
     said = [prompt.selected(ask.selections), prompt.known_problems(ask.problems), *said]
+    pieces = list(_still_there(seen, draft))
+    if pieces:
+        said.append(prompt.chosen_for(first=first))
+    for piece in pieces:
+        # To have seen a part of a file is not to have read it: it may not be edited for that, but the model has to know
+        # where it changed.
+        conversation.seen[piece.path] = draft.digest(piece.path) or ""
     conversation.seen.update(draft.digests())
-    conversation.append(prompt.ask(ask.instruction, action.guidance, excerpts, said))
+    conversation.append(prompt.ask(ask.instruction, action.guidance, [*excerpts, *pieces], said))
+    return (*excerpts, *pieces)
+
+
+def _still_there(seen: Look, draft: Draft) -> Iterator[Excerpt]:
+    """The chosen pieces; files that are shown whole count as read from now on."""
+    for piece in seen.pieces:
+        try:
+            if piece.path in seen.complete:
+                draft.read(piece.path)
+            yield piece
+        except FileRefused:
+            continue  # gone since it was chosen
 
 
 def _instructions(conversation: Conversation, paths: Iterable[str], draft: Draft) -> dict[str, str]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 GLM = str(Path(sys.executable).with_name("glm-lsp"))
+TOKEN = "sesame"
 ENOUGH = 20.0
 """Seconds after which something has gone wrong."""
 
@@ -89,6 +90,7 @@ class FakeEditor:
         capabilities: dotted names of capabilities and what to declare instead; None takes one away.
         environment: further variables of the server's.
         port: where a server listens already.
+        client: what it calls itself; without it the name of the profile, which is that of no editor there is.
         own: whether it starts a server of its own, over pipes, though there is one that listens in `shared`.
 
     Attributes:
@@ -112,6 +114,7 @@ class FakeEditor:
         environment: dict[str, str] | None = None,
         port: int | None = None,
         own: bool = False,
+        client: str = "",
     ) -> None:
         self.root = root
         self._port = None if own else port or self.shared
@@ -141,9 +144,12 @@ class FakeEditor:
             if value is None:
                 del held[last]
         self.profile = profile
+        self.client = client or profile
         self.validator = Validator(read=self._read_uri)
         self.server: dict[str, Any] = {}
         self.documents: dict[str, Document] = {}
+        self.notebooks: dict[str, int] = {}
+        self.resolved: list[dict[str, Any]] = []
         self.diagnostics: dict[str, list[dict[str, Any]]] = {}
         self.progress: dict[int | str, list[dict[str, Any]]] = {}
         self.events: list[dict[str, Any]] = []
@@ -186,11 +192,11 @@ class FakeEditor:
             self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._collect())]
         params = {
             "processId": os.getpid(),
-            "clientInfo": {"name": self.profile},
+            "clientInfo": {"name": self.client},
             "rootUri": self.uri("."),
             "capabilities": self.capabilities,
             "workspaceFolders": [{"uri": _uri(folder), "name": folder.name} for folder in self.folders],
-            "initializationOptions": self.settings,
+            "initializationOptions": self.settings | ({"token": TOKEN} if self._port is not None else {}),
         }
         self.server = (await self.ask("initialize", params))["capabilities"]
         self.tell("initialized", {})
@@ -234,8 +240,8 @@ class FakeEditor:
     # --- documents -----------------------------------------------------------------------------------------------
 
     def uri(self, path: str) -> str:
-        """The address of a file of the workspace."""
-        return _uri(self.root / path)
+        """The address of a file of the workspace, or of a cell, which is its own."""
+        return path if path.startswith("vscode-notebook-cell:") else _uri(self.root / path)
 
     async def open(self, path: str, text: str | None = None) -> None:
         """Opens a file, which has another text in the editor if one is given."""
@@ -251,6 +257,38 @@ class FakeEditor:
             {"textDocument": {"uri": uri, "languageId": language, "version": 1, "text": text}},
         )
         return document
+
+    def open_notebook(self, path: str, *cells: tuple[str, str]) -> list[str]:
+        """Opens a notebook with cells of a language and a text each; their addresses."""
+        where = self.uri(path)
+        self.notebooks[where] = 1
+        found = [self._cell(where, f"W{number}sZmlsZQ%3D%3D", *cell) for number, cell in enumerate(cells)]
+        notebook = {
+            "uri": where,
+            "notebookType": "jupyter-notebook",
+            "version": 1,
+            "cells": [{"kind": 2, "document": one["uri"]} for one in found],
+        }
+        self.tell("notebookDocument/didOpen", {"notebookDocument": notebook, "cellTextDocuments": found})
+        return [one["uri"] for one in found]
+
+    def add_cell(self, path: str, at: int, language: str, text: str) -> str:
+        """Puts a new cell before the one at a number from 0; its address."""
+        where = self.uri(path)
+        cell = self._cell(where, f"X{at}sZmlsZQ%3D%3D", language, text)
+        array = {"start": at, "deleteCount": 0, "cells": [{"kind": 2, "document": cell["uri"]}]}
+        self._change_notebook(where, {"structure": {"array": array, "didOpen": [cell]}})
+        return str(cell["uri"])
+
+    def _cell(self, notebook: str, fragment: str, language: str, text: str) -> dict[str, Any]:
+        uri = f"vscode-notebook-cell:{notebook.removeprefix('file://')}#{fragment}"
+        self.documents[uri] = Document(uri, 1, text)
+        return {"uri": uri, "languageId": language, "version": 1, "text": text}
+
+    def _change_notebook(self, uri: str, cells: dict[str, Any]) -> None:
+        self.notebooks[uri] += 1
+        identity = {"uri": uri, "version": self.notebooks[uri]}
+        self.tell("notebookDocument/didChange", {"notebookDocument": identity, "change": {"cells": cells}})
 
     async def close(self, path: str) -> None:
         """Closes a document without saving it."""
@@ -273,7 +311,11 @@ class FakeEditor:
         changes = [{"range": edit["range"], "text": edit["newText"]} for edit in ordered]
         if ordered:
             identity = {"uri": document.uri, "version": document.version}
-            self.tell("textDocument/didChange", {"textDocument": identity, "contentChanges": changes})
+            if document.uri.startswith("vscode-notebook-cell:"):
+                notebook = "file://" + document.uri.partition(":")[2].partition("#")[0]
+                self._change_notebook(notebook, {"textContent": [{"document": identity, "changes": changes}]})
+            else:
+                self.tell("textDocument/didChange", {"textDocument": identity, "contentChanges": changes})
 
     async def text(self, path: str) -> str:
         """What the person sees in a file: its document, or the disk."""
@@ -331,9 +373,27 @@ class FakeEditor:
         action = offered[title]
         assert "disabled" not in action, action["disabled"]
         if "edit" not in action and "command" not in action:
-            action = await self.ask("codeAction/resolve", action)
+            assert self.server["codeActionProvider"].get("resolveProvider"), "nothing to do, and nothing to ask for"
+            return await self.resolve(action)
         command = action["command"]
         return dict(await self.run(command["command"], *command.get("arguments", ())))
+
+    async def resolve(self, action: dict[str, Any]) -> dict[str, Any]:
+        """Waits for the edit of an action, and makes it if there is one; the action as it was resolved."""
+        action = dict(await self.ask("codeAction/resolve", action))
+        self.resolved.append(action)
+        if "edit" in action and await self._allows(action["edit"]):
+            applied = self._apply(action["edit"])
+            assert applied["applied"], applied
+        return action
+
+    async def _allows(self, edit: dict[str, Any]) -> bool:
+        """Whether the person confirms an edit, where it asks for that."""
+        annotations = (edit.get("changeAnnotations") or {}).values()
+        if not any(one.get("needsConfirmation") for one in annotations):
+            return True
+        assert self._prepared["confirmation"], f"nobody says whether to confirm {annotations}"
+        return bool(self._prepared["confirmation"].popleft())
 
     async def lenses(self, path: str) -> list[dict[str, Any]]:
         """The code lenses of a document."""
@@ -493,7 +553,10 @@ class FakeEditor:
         method, params = message["method"], message.get("params") or {}
         result: Any = None
         if method == "workspace/applyEdit":
-            result = self._apply(params["edit"]) if prepared is _UNPREPARED or prepared else {"applied": False}
+            yes = prepared is _UNPREPARED or bool(prepared)
+            if any(one.get("needsConfirmation") for one in (params["edit"].get("changeAnnotations") or {}).values()):
+                assert prepared is not _UNPREPARED, "nobody says whether to confirm this"
+            result = self._apply(params["edit"]) if yes else {"applied": False}
         elif method == "window/showMessageRequest":
             result = {"title": prepared} if isinstance(prepared, str) else None
         elif method == "window/showDocument":
@@ -566,6 +629,7 @@ class FakeEditor:
             path.write_bytes(b"")
         elif kind in ("rename", "delete"):
             uri = step.get("oldUri") or step["uri"]
+            shown = self.documents[uri].text if uri in self.documents else None
             if uri in self.documents:
                 self.tell("textDocument/didClose", {"textDocument": {"uri": uri}})
                 del self.documents[uri]
@@ -574,6 +638,8 @@ class FakeEditor:
             else:
                 _path(step["newUri"]).parent.mkdir(parents=True, exist_ok=True)
                 _path(uri).rename(_path(step["newUri"]))
+                if shown is not None:
+                    self._open(step["newUri"], shown)
         else:
             uri = step["textDocument"]["uri"]
             document = self.documents.get(uri) or self._open(uri, _read(_path(uri)) or "")
@@ -587,7 +653,11 @@ _UNPREPARED = object()
 def listening(home: Path) -> Iterator[int]:
     """A server that any number of editors connect to; its port."""
     with subprocess.Popen(
-        [GLM, "serve", "--tcp"], env=environment(home), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+        [GLM, "serve", "--tcp", "--token", TOKEN],
+        env=environment(home),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as server:
         assert server.stdout
         try:

@@ -133,6 +133,7 @@ def workspace_edit(
     operations = can.get("resourceOperations") or []
     annotations = edit.get("changeAnnotations") or {}
     made: set[str] = set()
+    moved: dict[str, str] = {}
     if "changes" in edit and "documentChanges" in edit:
         yield "an edit has both `changes` and `documentChanges`"
     if not edit.get("changes") and not edit.get("documentChanges"):
@@ -152,6 +153,8 @@ def workspace_edit(
             if change["kind"] not in operations:
                 yield f"an edit would {change['kind']} a file, which the client did not declare"
             uri = change.get("newUri") or change["uri"]
+            if change["kind"] == "rename":
+                moved[uri] = change["oldUri"]
             (made.discard if change["kind"] == "delete" else made.add)(uri)
             continue
         uri, version = change["textDocument"]["uri"], change["textDocument"]["version"]
@@ -161,7 +164,7 @@ def workspace_edit(
             yield f"{uri} is open, and the edit of it has no version"
         if version is not None and (open_at(uri) is None or version > (open_at(uri) or 0)):
             yield f"{uri} never had the version {version}"
-        before = "" if uri in made else text_at(uri, version)
+        before = text_at(moved[uri], None) if uri in moved else "" if uri in made else text_at(uri, version)
         yield from _text_edits(before, uri, change["edits"], encoding)
 
 

@@ -222,6 +222,8 @@ class Validator:
         elif method == "textDocument/didClose":
             if self._versions.pop(params["textDocument"]["uri"], None) is None:
                 yield f"{params['textDocument']['uri']} is not open"
+        elif method.startswith("notebookDocument/"):
+            yield from self._notebook(method, params)
         elif method == "window/workDoneProgress/cancel":
             if self._bars.get(params["token"]) not in ("begun", "free"):
                 yield f"there is no progress {params['token']!r} to cancel"
@@ -255,6 +257,19 @@ class Validator:
                 return
             text = text[:start] + change["text"] + text[end:]
         self._keep(uri, version, text)
+
+    def _notebook(self, method: str, params: dict[str, Any]) -> Iterator[str]:
+        cells = params.get("change", {}).get("cells", {})
+        structure = cells.get("structure", {})
+        for document in (*params.get("cellTextDocuments", ()), *structure.get("didOpen", ())):
+            if method == "notebookDocument/didClose":
+                self._versions.pop(document["uri"], None)
+            else:
+                self._keep(document["uri"], document["version"], document["text"])
+        for document in structure.get("didClose", ()):
+            self._versions.pop(document["uri"], None)
+        for one in cells.get("textContent", ()):
+            yield from self._changed({"textDocument": one["document"], "contentChanges": one["changes"]})
 
     def _keep(self, uri: str, version: int, text: str) -> None:
         self._versions[uri] = version

@@ -539,8 +539,8 @@ export interface ProposalHunk {
   oldText: string;
   /** What will stand there. */
   newText: string;
-  /** `stale` where the document has changed too much to place it. */
-  state: "accepted" | "pending" | "rejected" | "stale";
+  /** `stale` where the document has changed too much to place it; `accepted` until it was made, then `applied`. */
+  state: "accepted" | "applied" | "pending" | "rejected" | "stale";
 }
 
 /** One file of a proposal. */
@@ -647,6 +647,22 @@ export interface EngineStatus {
   url?: string;
 }
 
+/** The index of one folder. */
+export interface IndexStatus {
+  /** Its address. */
+  workspaceFolder: string;
+  /** What is being done. */
+  state: "ready" | "tier 0" | "tier 1" | "verifying";
+  /** How many belong to it. */
+  files: number;
+  /** How many of these are known by their definitions. */
+  parsed: number;
+  /** How many definitions are known. */
+  symbols: number;
+  /** What a person should know, such as that it is in memory only. */
+  notes?: Array<string>;
+}
+
 /** How the server is. */
 export interface StatusResult {
   /** `warning` where something is missing, `error` where nothing will work until a person acts. */
@@ -665,6 +681,8 @@ export interface StatusResult {
   workspaceFolders: Array<string>;
   /** Names and versions, of the server and what it is made of. */
   versions: Record<string, string>;
+  /** What is known of the code, for each folder that has an index. */
+  indexes?: Array<IndexStatus>;
 }
 
 /** What a person thought of a turn or a proposal; kept on this host, and told to nobody. */

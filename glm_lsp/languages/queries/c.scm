@@ -6,3 +6,9 @@
 (union_specifier name: (type_identifier) @name body: (_)) @definition.class
 (enum_specifier name: (type_identifier) @name body: (_)) @definition.enum
 (type_definition declarator: (type_identifier) @name) @definition.type
+
+; ---- uses and imports: read by facts() alone, not by whoever edits ----
+(preproc_def name: (identifier) @name) @definition.constant
+(preproc_function_def name: (identifier) @name) @definition.constant
+[(identifier) (type_identifier) (field_identifier)] @reference
+(preproc_include path: (_) @import)

@@ -18,3 +18,10 @@
 (template_declaration (function_definition declarator: (reference_declarator (function_declarator declarator: (_) @name)))) @definition.function
 (template_declaration (class_specifier name: (_) @name body: (_))) @definition.class
 (template_declaration (struct_specifier name: (_) @name body: (_))) @definition.class
+
+; ---- uses and imports: read by facts() alone, not by whoever edits ----
+(preproc_def name: (identifier) @name) @definition.constant
+(preproc_function_def name: (identifier) @name) @definition.constant
+[(identifier) (type_identifier) (field_identifier) (namespace_identifier)] @reference
+(preproc_include path: (_) @import)
+(using_declaration (_) @import)

@@ -9,3 +9,8 @@
 (constructor_declaration name: (identifier) @name) @definition.method
 (property_declaration name: (identifier) @name) @definition.property
 (local_function_statement name: (identifier) @name) @definition.function
+
+; ---- uses and imports: read by facts() alone, not by whoever edits ----
+(identifier) @reference
+(using_directive name: (_) (_) @import)
+(using_directive . (_) @import .)

@@ -6,3 +6,7 @@
 (method_declaration name: (identifier) @name) @definition.method
 (constructor_declaration name: (identifier) @name) @definition.method
 (compact_constructor_declaration name: (identifier) @name) @definition.method
+
+; ---- uses and imports: read by facts() alone, not by whoever edits ----
+[(identifier) (type_identifier)] @reference
+(import_declaration [(identifier) (scoped_identifier)] @import)

@@ -20,3 +20,12 @@
 (export_statement declaration: (class_declaration name: (identifier) @name)) @definition.class
 (export_statement declaration: (lexical_declaration . (variable_declarator name: (identifier) @name value: [(arrow_function) (function_expression) (generator_function)]) .)) @definition.function
 (export_statement declaration: (lexical_declaration . (variable_declarator name: (identifier) @name value: (class)) .)) @definition.class
+
+; ---- uses and imports: read by facts() alone, not by whoever edits ----
+(program (lexical_declaration (variable_declarator name: (identifier) @name value: [(string) (number) (template_string) (array) (object) (call_expression) (new_expression) (true) (false) (member_expression) (regex) (binary_expression)]) @definition.constant))
+(program (export_statement declaration: (lexical_declaration (variable_declarator name: (identifier) @name value: [(string) (number) (template_string) (array) (object) (call_expression) (new_expression) (true) (false) (member_expression) (regex) (binary_expression)]) @definition.constant)))
+[(identifier) (property_identifier) (private_property_identifier) (shorthand_property_identifier) (shorthand_property_identifier_pattern)] @reference
+(import_statement source: (string) @import)
+(export_statement source: (string) @import)
+(call_expression function: (import) arguments: (arguments . (string) @import))
+((call_expression function: (identifier) @_require arguments: (arguments . (string) @import .)) (#eq? @_require "require"))

@@ -4,3 +4,11 @@
 (interface_declaration name: (name) @name) @definition.interface
 (trait_declaration name: (name) @name) @definition.class
 (enum_declaration name: (name) @name) @definition.enum
+
+; ---- uses and imports: read by facts() alone, not by whoever edits ----
+(name) @reference
+(namespace_use_clause [(name) (qualified_name)] @import)
+(require_expression (string (string_content) @import))
+(require_once_expression (string (string_content) @import))
+(include_expression (string (string_content) @import))
+(include_once_expression (string (string_content) @import))

@@ -12,3 +12,15 @@
 (impl_item type: (type_identifier) @name) @scope
 (impl_item type: (generic_type type: (type_identifier) @name)) @scope
 (impl_item type: (scoped_type_identifier name: (type_identifier) @name)) @scope
+
+; ---- uses and imports: read by facts() alone, not by whoever edits ----
+(const_item name: (identifier) @name) @definition.constant
+(static_item name: (identifier) @name) @definition.constant
+[(identifier) (type_identifier) (field_identifier) (shorthand_field_identifier)] @reference
+(use_declaration argument: [(identifier) (scoped_identifier) (use_list)] @import)
+(use_declaration argument: (scoped_use_list path: (_) @import))
+(use_declaration argument: (use_as_clause path: (_) @import))
+(use_declaration argument: (use_wildcard (_) @import))
+(extern_crate_declaration name: (identifier) @import)
+(mod_item name: (identifier) @import !body)
+(attribute_item) @leading

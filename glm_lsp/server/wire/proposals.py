@@ -14,6 +14,7 @@ from glm_lsp.server.wire.parts import (
     FileKind,
     Health,
     HunkState,
+    IndexState,
     Objection,
     Permit,
     ProposalState,
@@ -43,7 +44,8 @@ class ProposalHunk(Wire, frozen=True, kw_only=True):
         range: what it replaces, in the document as it is now; where it is stale, where that was.
         old_text: what stands there.
         new_text: what will stand there.
-        state: `stale` where the document has changed too much to place it.
+        state: `stale` where the document has changed too much to place it; `accepted` until it was made, then
+            `applied`.
     """
 
     hunk_id: str
@@ -196,6 +198,26 @@ class EngineStatus(Wire, frozen=True, kw_only=True):
     url: str | None = None
 
 
+class IndexStatus(Wire, frozen=True, kw_only=True):
+    """The index of one folder.
+
+    Attributes:
+        workspace_folder: its address.
+        state: what is being done.
+        files: how many belong to it.
+        parsed: how many of these are known by their definitions.
+        symbols: how many definitions are known.
+        notes: what a person should know, such as that it is in memory only.
+    """
+
+    workspace_folder: str
+    state: IndexState
+    files: int
+    parsed: int
+    symbols: int
+    notes: tuple[str, ...] = ()
+
+
 class StatusResult(Status, frozen=True, kw_only=True):
     """How the server is.
 
@@ -204,12 +226,14 @@ class StatusResult(Status, frozen=True, kw_only=True):
         exactness: how preserved thinking reaches the engine: as its exact tokens, as messages, or not at all.
         workspace_folders: the addresses of those that are open.
         versions: names and versions, of the server and what it is made of.
+        indexes: what is known of the code, for each folder that has an index.
     """
 
     engine: EngineStatus
     exactness: Exactness
     workspace_folders: tuple[str, ...]
     versions: dict[str, str]
+    indexes: tuple[IndexStatus, ...] = ()
 
 
 # --- what a person does, and is asked ----------------------------------------------------------------------------

@@ -68,6 +68,7 @@ class Server:
         self._client: Client | None = None
         self._pipes: Pipes | None = None
         self._status = 0
+        self._connected = False
         self._listed: list[Listed] = []
         self._more = False
         self._failure = "it did not answer in time"
@@ -84,6 +85,7 @@ class Server:
                     self._client = client = await self._connect(stack)
                     await self._list(client)
                 self._failure = ""
+                self._connected = True
                 self.settled.set()
                 await closing.wait()
         except Exception as error:  # noqa: BLE001 - whatever it is, the person's work goes on
@@ -223,6 +225,12 @@ class Server:
         if not tools:
             notes.append(f"MCP server {self.name} offers no tools that could be used.")
         return tools, notes
+
+    @property
+    def lost(self) -> bool:
+        """Whether it was connected and is not any more."""
+        ended = self._pipes is not None and not self._pipes.running
+        return self._connected and (self._client is None or ended)
 
     def kill(self) -> None:
         """Ends what is left of its program."""

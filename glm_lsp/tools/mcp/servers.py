@@ -61,6 +61,11 @@ class McpServers:
         """Closes them."""
         self.close()
 
+    @property
+    def lost(self) -> bool:
+        """Whether a server that was connected is not any more; none comes back by itself."""
+        return any(server.lost for server in self._servers)
+
     def start(self) -> None:
         """Connects all servers at once and waits for them, each no longer than its limit; failures become `notes`."""
         if not self._servers or self._thread is not None:

@@ -327,7 +327,7 @@ M.version = 1
 ---@field range glm_lsp.Range What it replaces, in the document as it is now; where it is stale, where that was.
 ---@field oldText string What stands there.
 ---@field newText string What will stand there.
----@field state "accepted"|"pending"|"rejected"|"stale" `stale` where the document has changed too much to place it.
+---@field state "accepted"|"applied"|"pending"|"rejected"|"stale" `stale` where the document has changed too much to place it; `accepted` until it was made, then `applied`.
 
 --- One file of a proposal.
 ---@class glm_lsp.ProposalFile
@@ -390,6 +390,15 @@ M.version = 1
 ---@field state "connecting"|"down"|"ready"|"unknown" `unknown` until the first turn wants it.
 ---@field url? string Where it is; absent for this host's own.
 
+--- The index of one folder.
+---@class glm_lsp.IndexStatus
+---@field workspaceFolder string Its address.
+---@field state "ready"|"tier 0"|"tier 1"|"verifying" What is being done.
+---@field files integer How many belong to it.
+---@field parsed integer How many of these are known by their definitions.
+---@field symbols integer How many definitions are known.
+---@field notes? string[] What a person should know, such as that it is in memory only.
+
 --- How the server is.
 ---@class glm_lsp.StatusResult
 ---@field health "error"|"ok"|"warning" `warning` where something is missing, `error` where nothing will work until a person acts.
@@ -400,6 +409,7 @@ M.version = 1
 ---@field exactness "messages"|"none"|"tokens" How preserved thinking reaches the engine: as its exact tokens, as messages, or not at all.
 ---@field workspaceFolders string[] The addresses of those that are open.
 ---@field versions table<string, string> Names and versions, of the server and what it is made of.
+---@field indexes? glm_lsp.IndexStatus[] What is known of the code, for each folder that has an index.
 
 --- What a person thought of a turn or a proposal; kept on this host, and told to nobody.
 ---@class glm_lsp.FeedbackParams

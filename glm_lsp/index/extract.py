@@ -1,0 +1,296 @@
+"""What a worker process does: reads files, and says which words and which definitions they have.
+
+Never runs in the server itself but for a few words: a grammar may crash or hang, and then only a worker is lost.
+
+The parent asks over standard input and is answered over standard output, a frame each: its length in four bytes, then
+MessagePack. Each file has a time limit that the system enforces, since a grammar that hangs cannot be interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib
+import os
+import stat
+import struct
+import sys
+import zlib
+from array import array
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+import msgspec
+
+from glm_lsp.index.kinds import LARGEST, Kind, by_name, kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from glm_lsp.languages.facts import Facts
+
+Row = tuple[str, str, str, int, int, int, int, str, str]
+"""A definition's fields, in their order."""
+
+
+class Job(msgspec.Struct, frozen=True, array_like=True):
+    """Files to read.
+
+    Attributes:
+        tier: 0 for words, 1 for definitions.
+        root: the workspace's real path.
+        paths: relative to it.
+        expected: for tier 1 the content's id of each; a file that has become another one is not parsed.
+        seconds: what one file may take.
+        texts: for tier 1 of open buffers, their texts in UTF-8, to be parsed in the place of what the disk has.
+    """
+
+    tier: int
+    root: bytes
+    paths: tuple[bytes, ...]
+    expected: tuple[bytes, ...] = ()
+    seconds: float = 10.0
+    texts: tuple[bytes, ...] = ()
+
+
+class Words(msgspec.Struct, frozen=True, array_like=True):
+    """What tier 0 says of a file: `why` tells what stood in the way, and is empty where nothing did.
+
+    `oid` is the SHA-1 that git would give the bytes, `changed` the file's change time in nanoseconds; `terms`, `counts`
+    and `total` are what `words.counts` gives. `hopeless` where the file ended its reader, and would do so again.
+    """
+
+    why: str = ""
+    oid: bytes = b""
+    size: int = 0
+    changed: int = 0
+    kind: int = 0
+    terms: bytes = b""
+    counts: bytes = b""
+    total: int = 0
+    hopeless: bool = False
+
+
+class Parsed(msgspec.Struct, frozen=True, array_like=True):
+    """What tier 1 says of a content; `changed` where the file is not that content any more."""
+
+    why: str = ""
+    changed: bool = False
+    definitions: tuple[Row, ...] = ()
+    uses: bytes = b""
+    imports: tuple[str, ...] = ()
+
+
+class Reply(msgspec.Struct, frozen=True, array_like=True):
+    """The answer to a job, an entry for each of its files."""
+
+    words: tuple[Words, ...] = ()
+    parsed: tuple[Parsed, ...] = ()
+
+
+class Unreadable(Exception):
+    """A file that cannot be read, or is none; says why."""
+
+
+def read_words(root: bytes, path: bytes) -> Words:
+    """Reads a file for its words; what stands in the way is said in the answer."""
+    from glm_lsp.index import words  # noqa: PLC0415 - only who reads files pays for it
+
+    try:
+        data, info = read(root, path)
+    except Unreadable as error:
+        return Words(why=str(error))
+    changed = info.st_ctime_ns
+    name = os.fsdecode(path)
+    if data is None:
+        kind = Kind.BINARY if by_name(name) is Kind.BINARY else Kind.HUGE
+        return Words(oid=stand_in_id(path, info), size=info.st_size, changed=changed, kind=kind)
+    kind = kind_of(name, data)
+    terms, counts, total = words.counts(data) if kind.has_words else (b"", b"", 0)
+    return Words("", blob_id(data), len(data), changed, kind, terms, counts, total)
+
+
+def read_facts(root: bytes, path: bytes, expected: bytes, seconds: float) -> Parsed:
+    """Reads and parses a file; what stands in the way is said in the answer."""
+    try:
+        data, _ = read(root, path)
+    except Unreadable:
+        return Parsed(changed=True)
+    if data is None or blob_id(data) != expected:
+        return Parsed(changed=True)
+    return parse(path, decoded(data), seconds)
+
+
+def parse(path: bytes, text: str, seconds: float, *, typed: bool = False) -> Parsed:
+    """Parses a text, `typed` after one of the same path that differs a little; what stands in the way is said."""
+    try:
+        found = (_typed() if typed else _saved())(os.fsdecode(path), text, seconds=seconds / 2)
+    except MemoryError:
+        return Parsed(why="parsing it takes too much memory")
+    except Exception as error:  # noqa: BLE001 - a fault in one language's rules must not end the others
+        return Parsed(why=f"parsing it failed ({type(error).__name__}: {str(error)[:100]})")
+    if found is None:
+        return Parsed(why="its parser gave up")
+    rows = tuple(
+        (d.name, d.qualified, d.kind, d.first_line, d.last_line, d.line, d.column, d.signature, d.doc)
+        for d in found.definitions
+    )
+    return Parsed("", False, rows, pack_uses(found.uses, level=0 if typed else 1), tuple(found.imports))
+
+
+def read(root: bytes, path: bytes) -> tuple[bytes | None, os.stat_result]:
+    """The bytes of a regular file, None for one past all measure; raises Unreadable."""
+    try:
+        # Not blocking: a path may have become a pipe that nobody writes to.
+        handle = os.open(os.path.join(root, path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)  # noqa: PTH118 - bytes
+    except OSError as error:
+        raise Unreadable(error.strerror or "it cannot be opened") from error
+    try:
+        info = os.fstat(handle)
+        if not stat.S_ISREG(info.st_mode):
+            raise Unreadable("it is not a file")
+        if info.st_size > LARGEST:
+            return None, info
+        parts, room = [], LARGEST + 1
+        while room and (part := os.read(handle, min(room, 1 << 20))):
+            parts.append(part)
+            room -= len(part)
+    except OSError as error:
+        raise Unreadable(error.strerror or "it cannot be read") from error
+    finally:
+        os.close(handle)
+    return (b"".join(parts) if room else None), info
+
+
+def decoded(data: bytes) -> str:
+    """The text of a file, with a sign in the place of each byte that is none."""
+    return data.decode("utf-8", "replace").removeprefix("\ufeff")
+
+
+def blob_id(data: bytes) -> bytes:
+    """The id that git gives these bytes, in a repository of SHA-1 and without filters."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).digest()
+
+
+def stand_in_id(path: bytes, info: os.stat_result) -> bytes:
+    """An id for what is not read, of its name, size and time; no content has it."""
+    return hashlib.sha1(b"%s %d %d" % (path, info.st_size, info.st_ctime_ns), usedforsecurity=False).digest()
+
+
+def pack_uses(uses: Mapping[str, tuple[int, ...]], *, level: int = 1) -> bytes:
+    """Names and their lines in few bytes, the fewer the higher the level; `unpack_uses` and `lines_of` read them."""
+    names = sorted(uses)
+    text = "\n".join(names).encode()
+    counts = array("I", (len(uses[name]) for name in names))
+    lines = array("I", (line for name in names for line in uses[name]))
+    return zlib.compress(struct.pack("=II", len(names), len(text)) + text + counts.tobytes() + lines.tobytes(), level)
+
+
+def unpack_uses(packed: bytes) -> dict[str, tuple[int, ...]]:
+    """What was packed."""
+    names, counts, lines = _parts(packed)
+    found, at = {}, 0
+    for name, count in zip(names, counts, strict=True):
+        found[name] = tuple(lines[at : at + count])
+        at += count
+    return found
+
+
+def lines_of(packed: bytes, name: str) -> tuple[int, ...]:
+    """The lines of one name alone."""
+    names, counts, lines = _parts(packed)
+    try:
+        number = names.index(name)
+    except ValueError:
+        return ()
+    at = sum(counts[:number])
+    return tuple(lines[at : at + counts[number]])
+
+
+class _Facts(Protocol):
+    def __call__(self, path: str, text: str, *, seconds: float) -> Facts | None: ...
+
+
+def _saved() -> _Facts:
+    from glm_lsp.languages.facts import facts  # noqa: PLC0415 - only workers pay for it
+
+    return facts
+
+
+@functools.cache
+def _typed() -> _Facts:
+    from glm_lsp.index.live_parse import LiveParses  # noqa: PLC0415 - likewise
+
+    return LiveParses().facts  # with the trees of what was typed before
+
+
+def main() -> None:
+    """Answers jobs until there are no more."""
+    _limits(int(sys.argv[1]))
+    inward = os.fdopen(os.dup(0), "rb")
+    outward = os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(nothing, 1)  # a grammar that prints must not speak between the frames
+    decoder, encoder = msgspec.msgpack.Decoder(Job), msgspec.msgpack.Encoder()
+    _send(outward, b"")  # everything is there that is needed
+    while (frame := _receive(inward)) is not None:
+        _send(outward, encoder.encode(_answer(decoder.decode(frame))))
+
+
+def _answer(job: Job) -> Reply:
+    import signal  # noqa: PLC0415 - here the process is a worker
+
+    # What is needed is there before the first file's time begins.
+    parser = "glm_lsp.index.live_parse" if job.texts else "glm_lsp.languages.facts"
+    importlib.import_module(parser if job.tier else "glm_lsp.index.words")
+    words: list[Words] = []
+    parsed: list[Parsed] = []
+    for number, path in enumerate(job.paths):
+        # The signal's default is the process's end, also in the middle of a parser's loop.
+        signal.setitimer(signal.ITIMER_REAL, job.seconds)
+        if job.texts:
+            parsed.append(parse(path, job.texts[number].decode("utf-8", "replace"), job.seconds, typed=True))
+        elif job.tier:
+            parsed.append(read_facts(job.root, path, job.expected[number], job.seconds))
+        else:
+            words.append(read_words(job.root, path))
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    return Reply(tuple(words), tuple(parsed))
+
+
+def _limits(megabytes: int) -> None:
+    import resource  # noqa: PLC0415 - here the process is a worker
+
+    with contextlib.suppress(OSError):
+        os.nice(10)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _receive(file: BinaryIO) -> bytes | None:
+    head = file.read(4)
+    if len(head) < 4:
+        return None
+    (length,) = struct.unpack("=I", head)
+    return file.read(length)
+
+
+def _send(file: BinaryIO, data: bytes) -> None:
+    file.write(struct.pack("=I", len(data)) + data)
+    file.flush()
+
+
+def _parts(packed: bytes) -> tuple[list[str], array[int], array[int]]:
+    data = zlib.decompress(packed)
+    number, length = struct.unpack_from("=II", data)
+    text = data[8 : 8 + length].decode()
+    rest: array[int] = array("I")
+    rest.frombytes(data[8 + length :])
+    return (text.split("\n") if number else []), rest[:number], rest[number:]
+
+
+if __name__ == "__main__":
+    main()

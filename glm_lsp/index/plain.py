@@ -1,0 +1,115 @@
+"""Which files there are outside git repositories, by the rules of `.gitignore` files alone.
+
+Never follows a symbolic link, and never enters the folders of version control or of installed packages.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pathspec
+
+ALWAYS_SKIPPED = frozenset({".git", ".hg", ".svn", "__pycache__", "node_modules", ".venv"})
+"""Folders that no walk enters; git's answer leaves most of them out anyway."""
+
+
+def files(root: Path) -> list[str]:
+    """The regular files below `root`, workspace-relative, sorted; folders that cannot be read hold none."""
+    quick = _quick(root)
+    return sorted(_files(root) if quick is None else quick)
+
+
+def ignored(root: Path, path: str) -> bool:
+    """Whether the rules leave out `path`, which need not be there."""
+    parts = PurePosixPath(path).parts
+    if ALWAYS_SKIPPED.intersection(parts):
+        return True
+    folders = [Path(), *list(Path(path).parents)[-2::-1]]
+    return any(
+        _matches(_rules(root / folder), PurePosixPath(*parts[depth:]).as_posix())
+        for depth, folder in enumerate(folders)
+    )
+
+
+def _quick(root: Path) -> list[str] | None:
+    """The walk in native code; None where it is not there or would not give what git's rules say.
+
+    It ends at a name that is not UTF-8, and takes no further rules from a file of rules behind a line that is not.
+    """
+    try:
+        import rignore  # noqa: PLC0415 - not needed inside git repositories
+    except ImportError:
+        return None
+    top = len(str(root).rstrip("/")) + 1
+    found: list[str] = []
+    try:
+        for entry in rignore.walk(
+            root,
+            ignore_hidden=False,
+            read_ignore_files=False,
+            read_parents_ignores=False,
+            read_git_ignore=True,
+            read_global_git_ignore=False,
+            read_git_exclude=False,
+            require_git=False,
+            follow_links=False,
+            overrides=[f"!{name}" for name in sorted(ALWAYS_SKIPPED)],
+        ):
+            path = str(entry)
+            try:
+                mode = os.lstat(path).st_mode
+            except OSError:
+                continue
+            if not stat.S_ISREG(mode):
+                continue
+            if path.endswith("/.gitignore"):
+                Path(path).read_bytes().decode()
+            found.append(path[top:])
+    except (OSError, ValueError, RuntimeError):
+        return None
+    return found
+
+
+def _files(root: Path) -> Iterator[str]:
+    pending: list[tuple[Path, tuple[tuple[Path, pathspec.GitIgnoreSpec], ...]]] = [(root, ())]
+    while pending:
+        folder, outer = pending.pop()
+        rules = _rules(folder)
+        active = (*outer, (folder, rules)) if rules is not None else outer
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError:
+            continue  # a folder that cannot be read holds nothing that we could work on
+        for entry in entries:
+            path = Path(entry.path)
+            is_folder = entry.is_dir(follow_symlinks=False)
+            name = entry.name + ("/" if is_folder else "")
+            if entry.name in ALWAYS_SKIPPED or any(
+                _matches(spec, (path.parent.relative_to(base) / name).as_posix() + ("/" if is_folder else ""))
+                for base, spec in active
+            ):
+                continue
+            if is_folder:
+                pending.append((path, active))
+            elif entry.is_file(follow_symlinks=False):
+                yield path.relative_to(root).as_posix()
+
+
+def _rules(folder: Path) -> pathspec.GitIgnoreSpec | None:
+    try:
+        lines = (folder / ".gitignore").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    import pathspec  # noqa: PLC0415 - not needed inside git repositories
+
+    return pathspec.GitIgnoreSpec.from_lines(lines)
+
+
+def _matches(spec: pathspec.GitIgnoreSpec | None, path: str) -> bool:
+    return spec is not None and spec.match_file(path)

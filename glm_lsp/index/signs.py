@@ -1,0 +1,397 @@
+"""The signs that a file has to do with a question, each as a column of numbers over all files.
+
+Never weighs one sign against another: that is for whoever ranks.
+
+What depends on a question is computed anew; what depends on the files alone is kept for each corpus, and brought up to
+date by what changed, so that a keystroke costs a look at the list of files and no more.
+
+content: BM25 over the words of the whole file. passage: the same over its best sixty lines. path, symbols: over the
+words of its path, of the names it defines. defines: names of the question that it defines. commits: messages of past
+commits that changed it. recency: how lately and often it was changed. named: its path or file name stands in the
+question. asked: it defines a name that the caller asks for. With open files: together, how often it was changed in one
+commit with them; used, what they use of it; uses, what it uses of them; folder, how near it lies; open, it is open.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+import threading
+import weakref
+from collections import OrderedDict, defaultdict
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from glm_lsp.index import passages, words
+from glm_lsp.index.postings import Postings
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+
+    from glm_lsp.index.history import History
+    from glm_lsp.index.segments import Bools, Scores
+    from glm_lsp.languages.facts import Definition
+
+CLOSE = 30  # files, the best by the cheap signs, whose passages and definitions are looked at
+WORDS = 60_000  # after which no further file is read, to be done in time; some 400 KB
+TERMS = 40  # of a question: those that count most; a pasted log has hundreds
+NAMES = 32  # of a question, that are looked up as definitions
+USED = 200  # names of an open file that are looked up, those that it uses most
+WIDELY = 20  # files that define a name, from which on it says nothing
+
+
+class Corpus(Protocol):
+    """The files that are ranked, as an index has them; weak references to it must be possible."""
+
+    @property
+    def version(self) -> int:
+        """Another number whenever anything of the rest gives other answers."""
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """The files that may be found."""
+
+    @property
+    def postings(self) -> Postings:
+        """Their words, by content."""
+
+    @property
+    def history(self) -> History:
+        """The latest commits."""
+
+    def content_of(self, path: str) -> int:
+        """The number of a file's content; 0 where there is none."""
+
+    def text(self, path: str) -> str | None:
+        """A file's text as it is now; None where it cannot be read."""
+
+    def defined(self, name: str) -> Sequence[str]:
+        """The files that define exactly this name."""
+
+    def definitions_of(self, path: str) -> Sequence[Definition]:
+        """What a file defines; empty where that is not known."""
+
+    def uses_of(self, path: str) -> Mapping[str, Sequence[int]]:
+        """The names that a file uses, with their lines; empty where that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """All signs of one question.
+
+    Attributes:
+        paths: the files.
+        values: for each sign that says anything, a number for each file, 0 for nothing.
+        defines: for a file the names of the question, or those asked for, that it defines.
+    """
+
+    paths: Sequence[str]
+    values: Mapping[str, Scores]
+    defines: Mapping[str, Sequence[str]]
+
+
+def read(corpus: Corpus, question: str, *, open_paths: Collection[str] = (), names: Sequence[str] = ()) -> Signs:
+    """Computes every sign; files that are not close to the question have no passage and no symbols."""
+    files = _files_of(corpus)
+    opened = [path for path in dict.fromkeys(open_paths) if path in files.place]
+    weights = words.query(question)
+    for name in names:
+        term = words.whole(name)
+        if term != words.ANYWHERE:
+            weights[term] = max(weights.get(term, 0.0), 1.0)
+    worth = _worth(corpus.postings, weights)
+    weights = {term: weights[term] for term in worth}
+
+    values: dict[str, Scores] = {}
+    values["content"] = _content(corpus, files, weights)
+    values["path"] = _column(files, *files.by_path.bm25(weights, files.alive))
+    values["commits"] = _sparse(files, corpus.history.fitting(weights))
+    values["recency"] = files.recency(corpus.history)
+    values["named"] = _named(files, question)
+    defines: defaultdict[str, list[str]] = defaultdict(list)
+    values["defines"] = _defines(corpus, files, words.identifiers(question)[:NAMES], defines)
+    values["asked"] = _defines(corpus, files, list(dict.fromkeys(names))[:NAMES], defines)
+    if opened:
+        values |= _around(corpus, files, opened)
+    close = _closest(values, files)
+    values["passage"], values["symbols"] = _closer(corpus, files, close, worth, opened)
+    return Signs(files.paths, {sign: column for sign, column in values.items() if column.any()}, defines)
+
+
+# --- what depends on the files alone ------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Files:
+    """The files of a corpus at one version."""
+
+    version: int = -1
+    paths: Sequence[str] = ()
+    place: dict[str, int] = field(default_factory=dict)
+    docs: np.ndarray[Any, np.dtype[np.int64]] = field(default_factory=lambda: np.zeros(0, np.int64))
+    alive: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))  # by the path's own number
+    contents: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))  # by content
+    own: np.ndarray[Any, np.dtype[np.int64]] = field(default_factory=lambda: np.zeros(0, np.int64))
+    by_path: Postings = field(default_factory=lambda: Postings.open(None))
+    by_name: dict[str, list[int]] = field(default_factory=dict)  # file name, lower case: places
+    folders: dict[str, list[int]] = field(default_factory=dict)
+    shelf: passages.Shelf = field(default_factory=passages.Shelf)
+    names: OrderedDict[Hashable, tuple[dict[int, int], int]] = field(default_factory=OrderedDict)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    numbers: dict[str, int] = field(default_factory=dict)
+    lately: tuple[History | None, Sequence[str], Scores] = (None, (), np.zeros(0, np.float32))
+
+    def current(self, corpus: Corpus) -> _Files:
+        """These at the corpus's present version; the rest of what is kept is shared."""
+        version = corpus.version
+        if version == self.version:
+            return self
+        paths = tuple(corpus.paths)
+        docs = np.fromiter((corpus.content_of(path) for path in paths), np.int64, len(paths))
+        contents = np.zeros(int(docs.max(initial=0)) + 1, np.bool_)
+        contents[docs] = True
+        contents[0] = False
+        if paths == self.paths:
+            return replace(self, version=version, docs=docs, contents=contents)
+        fresh = [path for path in paths if path not in self.numbers]
+        following = range(len(self.numbers), len(self.numbers) + len(fresh))
+        self.by_path.add(following, [words.counts(_path_words(path)) for path in fresh])
+        self.numbers.update(zip(fresh, following, strict=True))
+        own = np.fromiter((self.numbers[path] for path in paths), np.int64, len(paths))
+        alive = np.zeros(len(self.numbers), np.bool_)
+        alive[own] = True
+        by_name: defaultdict[str, list[int]] = defaultdict(list)
+        folders: defaultdict[str, list[int]] = defaultdict(list)
+        for at, path in enumerate(paths):
+            folder, _, name = path.rpartition("/")
+            by_name[name.lower()].append(at)
+            folders[folder].append(at)
+        place = {path: at for at, path in enumerate(paths)}
+        return replace(
+            self,
+            version=version,
+            paths=paths,
+            place=place,
+            docs=docs,
+            alive=alive,
+            contents=contents,
+            own=own,
+            by_name=by_name,
+            folders=folders,
+        )
+
+    def recency(self, history: History) -> Scores:
+        """How lately and often each file was changed."""
+        known, paths, column = self.lately
+        if known is not history or paths is not self.paths:
+            column = _sparse(self, history.recency)
+            self.lately = history, self.paths, column
+        return column
+
+
+_kept: weakref.WeakKeyDictionary[Any, _Files] = weakref.WeakKeyDictionary()
+_keeping = threading.Lock()
+
+
+def _files_of(corpus: Corpus) -> _Files:
+    with _keeping:
+        files = _kept.setdefault(corpus, _Files())
+    with files.lock:  # shared by all that follow from the first one
+        files = _kept[corpus].current(corpus)
+        _kept[corpus] = files
+    return files
+
+
+def _path_words(path: str) -> bytes:
+    pure = PurePosixPath(path)
+    return f"{pure.with_suffix('')} {pure.stem}".encode(errors="replace")  # the name itself counts twice
+
+
+def _column(files: _Files, numbers: np.ndarray[Any, Any], scores: Scores) -> Scores:
+    """By place, what is given by the paths' own numbers."""
+    dense = np.zeros(len(files.alive), np.float32)
+    dense[numbers] = scores
+    column: Scores = dense[files.own]
+    return column
+
+
+def _sparse(files: _Files, scores: Mapping[str, float]) -> Scores:
+    column = np.zeros(len(files.paths), np.float32)
+    for path, score in scores.items():
+        if (at := files.place.get(path)) is not None:
+            column[at] = score
+    return column
+
+
+# --- the question against all files -------------------------------------------------------------------------------
+
+
+def _worth(postings: Postings, weights: Mapping[int, float]) -> dict[int, float]:
+    """What each term counts: its weight times how rare it is; the weightiest terms only."""
+    number = max(1, len(postings))
+    worth = {
+        term: weight * math.log1p((number - frequency + 0.5) / (frequency + 0.5))
+        for term, weight in weights.items()
+        for frequency in (postings.frequency(term),)
+    }
+    return {term: worth[term] for term in sorted(worth, key=lambda term: (-worth[term], term))[:TERMS]}
+
+
+def _content(corpus: Corpus, files: _Files, weights: Mapping[int, float]) -> Scores:
+    docs, scores = corpus.postings.bm25(weights, files.contents)
+    dense = np.zeros(len(files.contents), np.float32)
+    dense[docs] = scores
+    column: Scores = dense[files.docs]
+    return column
+
+
+def _named(files: _Files, question: str) -> Scores:
+    column = np.zeros(len(files.paths), np.float32)
+    for said in dict.fromkeys(_PATH.findall(question.replace("\\", "/"))):
+        whole = said.strip("./-").lower()
+        if "." not in whole:
+            continue
+        places = files.by_name.get(whole.rpartition("/")[2], ())
+        if len(places) <= WIDELY or "/" in whole:
+            fitting = [at for at in places if f"/{files.paths[at].lower()}".endswith(f"/{whole}")]
+            # A path as in a traceback may begin above the workspace.
+            fitting = fitting or [at for at in places if f"/{whole}".endswith(f"/{files.paths[at].lower()}")]
+            column[fitting] += 1.0 / math.sqrt(max(1, len(fitting)))
+    return column
+
+
+_PATH = re.compile(r"[\w.@/+-]+")
+
+
+def _defines(corpus: Corpus, files: _Files, names: Sequence[str], defines: dict[str, list[str]]) -> Scores:
+    column = np.zeros(len(files.paths), np.float32)
+    for name in names:
+        found = [path for path in corpus.defined(name) if path in files.place]
+        if 0 < len(found) <= WIDELY:
+            for path in found:
+                column[files.place[path]] += 1.0 / len(found)
+                if name not in defines.setdefault(path, []):
+                    defines[path].append(name)
+    return column
+
+
+# --- what lies around the open files ------------------------------------------------------------------------------
+
+
+def _around(corpus: Corpus, files: _Files, opened: Sequence[str]) -> dict[str, Scores]:
+    used: defaultdict[str, float] = defaultdict(float)
+    users: dict[int, float] = {}
+    near = np.zeros(len(files.paths), np.float32)
+    for path in opened:
+        uses = corpus.uses_of(path)
+        for name in sorted(uses, key=lambda name: (-len(uses[name]), name))[:USED]:
+            found = corpus.defined(name)
+            if len(found) <= WIDELY and path not in found:
+                for other in found:
+                    used[other] += (1 + math.log(len(uses[name]))) / len(found)
+        for definition in corpus.definitions_of(path):
+            term = words.whole(definition.name)
+            if term != words.ANYWHERE and len(corpus.defined(definition.name)) <= WIDELY // 4:
+                users[term] = 1.0
+        near = np.maximum(near, _near(files, path))
+    values = {
+        "together": _sparse(files, corpus.history.together(opened)),
+        "used": _sparse(files, used),
+        "uses": _content(corpus, files, _worth_only(corpus.postings, users)),
+        "folder": near,
+        "open": _sparse(files, dict.fromkeys(opened, 1.0)),
+    }
+    places = [files.place[path] for path in opened]
+    for sign in ("together", "used", "uses", "folder"):
+        values[sign][places] = 0.0
+    return values
+
+
+def _worth_only(postings: Postings, terms: Iterable[int]) -> dict[int, float]:
+    return dict.fromkeys(_worth(postings, dict.fromkeys(terms, 1.0)), 1.0)
+
+
+def _near(files: _Files, path: str) -> Scores:
+    """1 for the same folder, half of it for each folder further."""
+    folder = path.split("/")[:-1]
+    column = np.zeros(len(files.paths), np.float32)
+    for there, places in files.folders.items():
+        parts = there.split("/") if there else []
+        same = 0
+        while same < min(len(parts), len(folder)) and parts[same] == folder[same]:
+            same += 1
+        away = len(parts) + len(folder) - 2 * same
+        if away <= 2:
+            column[places] = 0.5**away
+    return column
+
+
+# --- a closer look at the best ------------------------------------------------------------------------------------
+
+_CHEAP = {
+    "content": 1.0, "path": 0.5, "commits": 0.5, "named": 2.0, "defines": 0.5, "asked": 2.0,
+    "together": 0.7, "used": 0.5, "uses": 0.5, "open": 1.0,
+}  # fmt: skip
+
+
+def _closest(values: Mapping[str, Scores], files: _Files) -> list[int]:
+    total = np.zeros(len(files.paths), np.float32)
+    for sign, weight in _CHEAP.items():
+        if sign in values and (greatest := float(values[sign].max(initial=0.0))) > 0:
+            total += np.float32(weight / greatest) * values[sign]
+    best = np.argsort(-total, kind="stable")[:CLOSE]
+    return [at for at in best.tolist() if total[at] > 0]
+
+
+def _closer(
+    corpus: Corpus, files: _Files, close: Sequence[int], worth: Mapping[int, float], opened: Collection[str]
+) -> tuple[Scores, Scores]:
+    passage = np.zeros(len(files.paths), np.float32)
+    symbols = np.zeros(len(files.paths), np.float32)
+    if not close or not worth:
+        return passage, symbols
+    keys = [_key(corpus, files, at, opened) for at in close]
+    blocks: list[passages.Blocks] = []
+    room = WORDS
+    for key, at in zip(keys, close, strict=True):
+        if room <= 0:
+            break
+        blocks.append(files.shelf.blocks(key, functools.partial(corpus.text, files.paths[at])))
+        room -= int(blocks[-1].lengths.sum())
+    for at, found in zip(close, passages.best(blocks, worth), strict=False):
+        passage[at] = found[0].score if found else 0.0
+    rows = [_names(corpus, files, key, at) for key, at in zip(keys, close, strict=True)]
+    average = max(1.0, sum(length for _, length in rows) / len(rows))
+    for at, (times, length) in zip(close, rows, strict=True):
+        norm = 1.2 * (0.25 + 0.75 * length / average)
+        symbols[at] = sum(value * 2.2 * n / (n + norm) for term, value in worth.items() if (n := times.get(term, 0)))
+    return passage, symbols
+
+
+def _key(corpus: Corpus, files: _Files, at: int, opened: Collection[str]) -> Hashable:
+    path = files.paths[at]
+    if path in opened:
+        return path, hash(corpus.text(path))
+    return int(files.docs[at]) or (path, files.version)
+
+
+def _names(corpus: Corpus, files: _Files, key: Hashable, at: int) -> tuple[dict[int, int], int]:
+    """The terms of the names that a file defines, and how many names these are."""
+    with files.lock:
+        if (known := files.names.get(key)) is not None:
+            files.names.move_to_end(key)
+            return known
+    path = files.paths[at]
+    definitions = corpus.definitions_of(path)
+    terms, times, length = words.counts(" ".join(one.name for one in definitions).encode(errors="replace"))
+    found = dict(zip(np.frombuffer(terms, "<u4").tolist(), times, strict=True)), length
+    if definitions:  # none may mean that it was not parsed yet
+        with files.lock:
+            files.names[key] = found
+            while len(files.names) > 4 * passages.MOST:
+                files.names.popitem(last=False)
+    return found
