@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +10,7 @@ from test_refactor import BETTER, CART, Person, edit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 PLUGIN = HERE.parent / "editor-clients" / "nvim"
 
@@ -45,13 +45,16 @@ person.tell("bar", review.winbar())
 
 def test_a_refactoring_is_reviewed_in_the_buffer_and_taken_over(neovim: Neovim, live) -> None:
     neovim.engine = neovim.person.script(*SIMPLIFIES)
-    told = live(REVIEWED + """
+    told = live(
+        REVIEWED
+        + """
         vim.cmd.normal("ga")
         person.wait("it is over", function() return review.waiting() == nil end)
         person.tell("kept", person.text())
         vim.cmd("Glm undo")
         person.tell("undone", person.text())
-    """)
+    """
+    )
     assert told["inplace"] == BETTER
     assert "hunk 1 of 1" in told["bar"]
     assert told["kept"] == BETTER
@@ -61,11 +64,14 @@ def test_a_refactoring_is_reviewed_in_the_buffer_and_taken_over(neovim: Neovim, 
 
 def test_a_rejected_hunk_is_as_it_was(neovim: Neovim, live) -> None:
     neovim.engine = neovim.person.script(*SIMPLIFIES)
-    told = live(REVIEWED + """
+    told = live(
+        REVIEWED
+        + """
         vim.cmd.normal("gr")
         person.wait("it is over", function() return review.waiting() == nil end)
         person.tell("after", person.text())
-    """)
+    """
+    )
     assert told["after"] == CART
 
 
@@ -146,12 +152,15 @@ def test_a_session_is_continued_after_neovim_was_closed(neovim: Neovim, live) ->
 
 
 def test_every_word_of_the_command_is_completed_and_nothing_is_loaded_before(live) -> None:
-    told = live("""
+    told = live(
+        """
         local before = vim.tbl_filter(function(name) return name:find("^glm_lsp") end, vim.tbl_keys(package.loaded))
         person.tell("loaded", before)
         person.tell("words", vim.fn.getcompletion("Glm ", "cmdline"))
         person.tell("think", vim.fn.getcompletion("Glm think o", "cmdline"))
-    """, file="README")
+    """,
+        file="README",
+    )
     assert set(told["loaded"]) <= {"glm_lsp.server", "glm_lsp.options"}
     wanted = {"ask", "refactor", "fix", "explain", "document", "tests", "review", "undo", "sessions", "context"}
     assert wanted | {"status", "engine", "stop"} <= set(told["words"])
@@ -222,10 +231,9 @@ def test_line_endings_and_astral_letters_survive_a_review(neovim: Neovim, live, 
     path = neovim.person.root / "odd.py"
     path.write_bytes(before.encode())
     old, new = before.splitlines()[0], after.splitlines()[0]
-    neovim.engine = neovim.person.script(
-        {"calls": [edit("odd.py", old=old + "\n", new=new + "\n")]}, {"text": "Done."}
-    )
-    live("""
+    neovim.engine = neovim.person.script({"calls": [edit("odd.py", old=old + "\n", new=new + "\n")]}, {"text": "Done."})
+    live(
+        """
         person.ready()
         vim.o.fixeol = false
         vim.cmd("Glm refactor add a beta")
@@ -233,7 +241,9 @@ def test_line_endings_and_astral_letters_survive_a_review(neovim: Neovim, live, 
         person.wait("a hunk is under review", function() return review.waiting() == 1 end)
         vim.cmd("Glm accept!")
         vim.cmd.write()
-    """, file="odd.py")
+    """,
+        file="odd.py",
+    )
     assert path.read_bytes().decode() == after
 
 

@@ -31,7 +31,9 @@ class Neovim:
     person: Person
     engine: str = ""
 
-    def live(self, story: str, *, first: str = "", config: Path = CONFIGURATION, file: str = "cart.py") -> dict[str, Any]:
+    def live(
+        self, story: str, *, first: str = "", config: Path = CONFIGURATION, file: str = "cart.py"
+    ) -> dict[str, Any]:
         """Runs a story of Lua; what it told. Neovim and all that it started are gone afterwards.
 
         `first` is a line of Lua that the person has in front of the configuration.
