@@ -258,6 +258,8 @@ class Builder:
             self._ranks.changed(self._lately())
         keeper = self.keeper
         changes = compare(self.listing, wanted, before, keeper.rows, language=language, worded=keeper.worded)
+        for path in keeper.failures.keys() - wanted:  # it could not be read, so no row tells that it is gone
+            del keeper.failures[path]
         self._grounded = False
         self._take(changes)
         self._to_parse.clear()
