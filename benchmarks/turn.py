@@ -131,6 +131,10 @@ class _Engine:
     async def connect(self) -> None:
         """Is there already."""
 
+    def take_notes(self) -> tuple[str, ...]:
+        """Has nothing to say."""
+        return ()
+
     async def close(self) -> None:
         """Stays."""
 

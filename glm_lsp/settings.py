@@ -45,6 +45,19 @@ class EngineSettings:
     model: str = option("", "Name of the model; empty for the first one that the engine serves.")
     dialect: str = option("", "Kind of server, such as `vllm`; empty to find out.")
     api_key_env: str = option("GLM_LSP_API_KEY", "Name of the environment variable that holds the API key.")
+    api_key_command: list[str] = option(
+        [],
+        'Command that prints the API key, as a list of words, such as `["pass", "glm"]`; it comes before the others.',
+    )
+    api_key_keyring: str = option(
+        "", "Entry of the system's keyring that holds the API key, as `service/user`; it comes before the variable."
+    )
+    ca_file: str = option("", "File with certificates of your own authorities, trusted besides the system's.")
+    discover: bool = option(
+        False,
+        "Whether a server that listens on this host is used where no address is set; your code then goes to whatever "
+        "listens on the usual ports. `glm-lsp engine find` shows what does.",
+    )
     extra_body: dict[str, Any] = option({}, "Fields added to the body of every request, as they are.")
     priority: int = option(0, "Priority of requests, lower first, where the engine schedules by it.")
     connect_timeout: float = option(5.0, "Seconds to wait for a connection.")

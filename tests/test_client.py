@@ -6,10 +6,14 @@ import asyncio
 import contextlib
 import json
 import random
+import ssl
 import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 from wire_server import (
@@ -17,6 +21,7 @@ from wire_server import (
     DONE,
     HANG_UP,
     ROLE,
+    SLAM,
     USAGE,
     Answer,
     Pause,
@@ -29,6 +34,7 @@ from wire_server import (
 )
 
 from glm_lsp.engine import open_engine
+from glm_lsp.engine.cards import Card, stands_for
 from glm_lsp.engine.client import HttpEngine
 from glm_lsp.engine.connection import Connection
 from glm_lsp.engine.dialects import DIALECTS
@@ -422,10 +428,10 @@ async def test_what_fails_before_the_first_word_is_tried_again(first: Answer) ->
         (refusal(504, b""), 2),
         (refusal(400, b"{}"), 1),
         (refusal(401, b"{}"), 1),
-        (Answer((HANG_UP,)), 3),
+        (Answer((HANG_UP,)), 4),
         (refusal(429, b"", Retry_After="3600"), 1),
     ],
-    ids=["503", "500", "504", "400", "401", "reset", "429 for an hour"],
+    ids=["503", "500", "504", "400", "401", "reset, once more at once as the line was kept", "429 for an hour"],
 )
 async def test_tries_are_counted_by_kind_of_failure(answer: Answer, requests: int) -> None:
     server = WireServer(answer)
@@ -439,6 +445,42 @@ async def test_retry_after_is_honoured() -> None:
     start = time.monotonic()
     await ask_server(server)
     assert time.monotonic() - start >= 0.3
+
+
+@pytest.mark.parametrize(
+    ("header", "least", "most"),
+    [
+        (lambda: format_datetime(datetime.now(UTC) + timedelta(seconds=120), usegmt=True), 110, 120),
+        (lambda: format_datetime(datetime.now(UTC) - timedelta(days=1), usegmt=True), 0, 0),
+        (lambda: "120", 120, 120),
+    ],
+    ids=["a date", "a date that is over", "seconds"],
+)
+async def test_when_to_come_back_is_read_as_seconds_or_a_date(header: Any, least: float, most: float) -> None:
+    with pytest.raises(Overloaded) as caught:
+        await ask_server(WireServer(refusal(429, b"", Retry_After=header())), retries=0)
+    assert caught.value.retry_after is not None
+    assert least <= caught.value.retry_after <= most
+
+
+@pytest.mark.parametrize("header", ["soon", "Tue, 99 Foo 2026", "-5", "1e99", ""])
+async def test_a_time_to_come_back_that_is_none_is_left_aside(header: str) -> None:
+    with pytest.raises(Overloaded) as caught:
+        await ask_server(WireServer(refusal(429, b"", Retry_After=header)), retries=0)
+    assert caught.value.retry_after is None
+
+
+async def test_a_line_that_was_closed_while_it_rested_costs_neither_a_try_nor_a_pause() -> None:
+    server = WireServer(Answer((*spoken(TEXT), SLAM)))
+    server.probe = Answer((*spoken({"reasoning": "H"}, finish="length"), SLAM))
+    async with server.running():
+        settings = EngineSettings(url=server.url, retries=0)
+        engine = HttpEngine(settings, environment={}, backoff=60.0)
+        for _ in range(3):
+            assert together(await ask(engine))["text"] == "It is 3 °C."
+            await asyncio.sleep(0.05)
+        await engine.close()
+    assert len(server.requests) == 3
 
 
 async def test_an_hour_to_wait_is_left_to_the_person() -> None:
@@ -804,12 +846,87 @@ async def test_the_key_is_sent_and_never_repeated(answer: Answer) -> None:
     assert SECRET not in "".join(shown)
 
 
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/chat/completions"])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_never_followed_least_of_all_with_a_key(path: str, status: int) -> None:
+    thief = WireServer(spoken(TEXT))
+    async with thief.running():
+        away = Answer((), status, {"Location": f"{thief.url}{path}", "Content-Type": "text/plain"})
+        server = WireServer(away, models=away if path == "/v1/models" else None)
+        async with server.running():
+            engine = HttpEngine(EngineSettings(url=server.url, api_key_env="MY_KEY"), environment={"MY_KEY": SECRET})
+            with pytest.raises(Refused, match="elsewhere") as caught:
+                await ask(engine)
+            await engine.close()
+    assert thief.paths == []
+    assert "engine.url" in caught.value.hint
+
+
 async def test_a_refused_key_names_its_variable() -> None:
     server = WireServer(refusal(401, {"error": "Unauthorized"}))
     with pytest.raises(Refused) as caught:
         await ask_server(server, api_key_env="MY_KEY")
     assert "MY_KEY" in caught.value.hint
     assert "Authorization" not in server.headers[0]
+
+
+# --- certificates ------------------------------------------------------------------------------------------------
+
+AUTHORITY = trustme.CA()
+
+
+def tls(name: str) -> ssl.SSLContext:
+    """A server's side, with a certificate of our own authority for that name."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    AUTHORITY.issue_cert(name).configure_cert(context)
+    return context
+
+
+async def test_a_certificate_of_a_stranger_is_not_trusted_and_the_setting_is_named(tmp_path: Path) -> None:
+    server = WireServer(spoken(TEXT))
+    async with server.running(tls=tls("127.0.0.1")), engine_for(server) as engine:
+        with pytest.raises(Unreachable, match=r"certificate .* is not trusted: .*certificate") as caught:
+            await engine.connect()
+    assert "engine.ca_file" in caught.value.hint
+    assert not caught.value.retryable
+    assert server.paths == []
+
+
+async def test_a_certificate_of_ones_own_authority_is_trusted_by_setting(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    AUTHORITY.cert_pem.write_to_path(str(file))
+    server = WireServer(spoken(TEXT))
+    async with server.running(tls=tls("127.0.0.1")), engine_for(server, ca_file=str(file)) as engine:
+        assert together(await ask(engine))["text"] == "It is 3 °C."
+
+
+async def test_a_certificate_for_another_name_is_not_trusted(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    AUTHORITY.cert_pem.write_to_path(str(file))
+    server = WireServer(spoken(TEXT))
+    async with server.running(tls=tls("elsewhere.example")), engine_for(server, ca_file=str(file)) as engine:
+        with pytest.raises(Unreachable, match=r"mismatch.*127\.0\.0\.1"):
+            await engine.connect()
+
+
+async def test_a_server_without_tls_at_a_secure_address_is_said_to_be_one() -> None:
+    server = WireServer(spoken(TEXT))
+    async with server.running():
+        engine = HttpEngine(EngineSettings(url=server.url.replace("http:", "https:")), environment={})
+        with pytest.raises(Unreachable) as caught:
+            await engine.connect()
+        await engine.close()
+    assert "http://" in caught.value.hint
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a certificate"], ids=["missing", "empty", "other"])
+def test_a_file_without_certificates_is_said_before_anything_is_sent(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SettingsError, match=r"engine\.ca_file") as caught:
+        HttpEngine(EngineSettings(url="https://localhost", ca_file=str(file)))
+    assert caught.value.hint
 
 
 # --- finding out -------------------------------------------------------------------------------------------------
@@ -961,6 +1078,55 @@ async def test_a_probe_that_shows_an_unusable_engine_says_so(probe: Answer, kind
         with pytest.raises(EngineError) as caught:
             await engine.connect()
     assert type(caught.value) is kind
+
+
+async def test_good_health_does_not_hide_that_completions_fail() -> None:
+    server = WireServer(refusal(500, {"error": {"message": "CUDA error"}}), documents={"/health": {"status": "ok"}})
+    async with server.running(), engine_for(server, retries=0) as engine:
+        await engine.connect()
+        with pytest.raises(DiedMidStream, match="CUDA error"):
+            await ask(engine)
+    server.probe = server.answers[0]
+    async with server.running(), engine_for(server, retries=0) as engine:
+        with pytest.raises(DiedMidStream, match="CUDA error"):
+            await engine.connect()
+
+
+def answering_as(name: str) -> list[bytes]:
+    return [ROLE.replace(b'"glm-4.7"', b'"' + name.encode() + b'"'), *spoken(TEXT)[1:]]
+
+
+async def test_a_server_that_answers_as_another_model_is_noticed_once() -> None:
+    server = WireServer(answering_as("gpt-oss-20b"))
+    server.probe = Answer(answering_as("gpt-oss-20b"))
+    async with server.running(), engine_for(server) as engine:
+        await ask(engine)
+        (note,) = engine.take_notes()
+        await ask(engine)
+        assert engine.take_notes() == ()
+        assert engine.answered == "gpt-oss-20b"
+    assert "was asked for glm-4.7 and answers as gpt-oss-20b" in note
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "answered", "same"),
+    [
+        ("glm-4.7", "GLM-4.7", True),
+        ("glm-4.7", "zai-org/GLM-4.7-FP8", True),
+        ("z-ai/glm-4.7", "z-ai/glm-4.7-20251222", True),
+        ("mystery", "mystery:latest", True),
+        ("models/mystery", "mystery@main", True),
+        ("glm-4.7", "glm-4.7-flash", False),
+        ("glm-4.7", "glm-4.6", False),
+        ("glm-5.3", "glm-5.2", False),
+        ("mystery", "riddle", False),
+        ("coder", "glm-4.7", True),
+        ("coder", "glm-4.7-flash", False),
+    ],
+)
+def test_names_of_one_model_are_told_from_names_of_two(asked_for: str, answered: str, same: bool) -> None:
+    listed = [Card("coder", root="zai-org/GLM-4.7"), Card("glm-4.7", root="zai-org/GLM-4.7"), Card("glm-4.7-flash")]
+    assert stands_for(asked_for, answered, listed) is same
 
 
 async def test_a_silent_server_does_not_hold_up_the_start() -> None:

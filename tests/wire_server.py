@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
@@ -22,6 +23,10 @@ HANG_UP = object()
 
 CUT = object()
 """A step: the connection ends inside a chunk, without the end of the body."""
+
+
+SLAM = object()
+"""A step: the body ends as it should, and the connection is closed a moment later, without having said so."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,8 @@ class WireServer:
 
     A request for a single token, by which a client finds out what a server can do, gets `probe` and uses up no answer.
 
+    Its API is below `root`; `documents` are what else it answers with, by their path.
+
     Attributes:
         probes: bodies of requests for a single token.
         requests: bodies of the other chat completions, oldest first; `headers` has theirs.
@@ -109,11 +116,20 @@ class WireServer:
         hung_up: set when a client closed the connection before its answer was whole.
     """
 
-    def __init__(self, *answers: Answer | Sequence[Any], models: Any = None, version: str | None = "0.32.0") -> None:
+    def __init__(
+        self,
+        *answers: Answer | Sequence[Any],
+        models: Any = None,
+        version: str | None = "0.32.0",
+        root: str = "/v1",
+        documents: dict[str, Any] | None = None,
+    ) -> None:
         self.answers = [answer if isinstance(answer, Answer) else Answer(answer) for answer in answers]
         card = {"id": "glm-4.7", "object": "model", "owned_by": "vllm", "max_model_len": 32768}
         self.models: Any = {"object": "list", "data": [card]} if models is None else models
         self.version = version
+        self.root = root
+        self.documents = documents or {}
         self.probe = Answer(spoken({"reasoning": "H"}, finish="length"))
         self.probes: list[dict[str, Any]] = []
         self.requests: list[dict[str, Any]] = []
@@ -123,15 +139,18 @@ class WireServer:
         self.url = ""
 
     @contextlib.asynccontextmanager
-    async def running(self, socket: Path | None = None) -> AsyncIterator[WireServer]:
+    async def running(
+        self, socket: Path | None = None, *, tls: ssl.SSLContext | None = None
+    ) -> AsyncIterator[WireServer]:
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._handle)
         # A pause that nobody waits for any more must not hold up the end of a test.
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.UnixSite(runner, str(socket)) if socket else web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.UnixSite(runner, str(socket)) if socket else web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
         await site.start()
-        self.url = f"unix:{socket}" if socket else f"http://127.0.0.1:{runner.addresses[0][1]}"
+        scheme = "https" if tls else "http"
+        self.url = f"unix:{socket}" if socket else f"{scheme}://127.0.0.1:{runner.addresses[0][1]}"
         try:
             yield self
         finally:
@@ -141,11 +160,13 @@ class WireServer:
         self.paths.append(request.path)
         if request.path == "/version" and self.version is not None:
             return web.json_response({"version": self.version})
-        if request.path == "/v1/models":
+        if request.path in self.documents:
+            return web.json_response(self.documents[request.path])
+        if request.path == f"{self.root}/models":
             if isinstance(self.models, Answer):
                 return await self._send(request, self.models)
             return web.json_response(self.models)
-        if request.path != "/v1/chat/completions":
+        if request.path != f"{self.root}/chat/completions":
             return web.json_response({"detail": "Not Found"}, status=404)
         body = await request.json()
         if body.get("max_completion_tokens", body.get("max_tokens")) == 1:
@@ -173,6 +194,11 @@ class WireServer:
             elif step is HANG_UP:
                 await asyncio.sleep(0.05)  # what was written has to be on its way first
                 request.transport.abort()
+                return response
+            elif step is SLAM:
+                await response.write_eof()
+                await asyncio.sleep(0.02)
+                request.transport.close()
                 return response
             elif step is CUT:
                 request.transport.write(b"ff\r\ndata: {")

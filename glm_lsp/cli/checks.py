@@ -77,6 +77,7 @@ def settings(root: Path, loaded: Settings, error: GlmError | None) -> Row:
         loaded: the settings in force.
         error: why they could not be read; then `loaded` stands in for them.
     """
+    from glm_lsp.engine import keys
     from glm_lsp.settings import WORKSPACE_FILE, sections, user_file
 
     files = [str(path) for path in (user_file(), root / WORKSPACE_FILE) if path.is_file()]
@@ -87,7 +88,8 @@ def settings(root: Path, loaded: Settings, error: GlmError | None) -> Row:
     facts = {"files": files, "changed": changed, "variables": ours}
     if error is not None:
         return Row("settings", "wrong", error.message, error.hint or "Mend it and run this again.", facts)
-    key = "set" if os.environ.get(loaded.engine.api_key_env) else "not set"
+    here = keys.waits(loaded.engine) or os.environ.get(loaded.engine.api_key_env)
+    key = f"from {keys.source(loaded.engine)}" if here else "not set"
     says = " · ".join(
         (
             ", ".join(files) or "no file",
@@ -111,7 +113,8 @@ def _changed(loaded: Settings) -> Iterator[tuple[str, str]]:
         for option in options:
             value = getattr(getattr(loaded, section), option.name)
             if value != default_of(option):
-                unsafe = option.name == "api_key_env" and not str(value).isidentifier()  # the key itself, by mistake
+                unsafe = option.name == "api_key_command"  # there may be a password among its words
+                unsafe |= option.name == "api_key_env" and not str(value).isidentifier()  # the key itself, by mistake
                 yield f"{section}.{option.name}", "…" if unsafe else _shown(value)
 
 
@@ -269,6 +272,7 @@ def engine(settings: Settings, until: float) -> list[Row]:
                 await engine.connect()
                 rows.extend(_abilities(engine, time.monotonic() - began))
                 rows.extend(await _asked(engine))
+                rows.extend(Row("model", "note", note, "See what it serves.") for note in engine.take_notes())
         except TimeoutError:
             do = "See whether it is overloaded, or run this again with a longer --timeout."
             rows.append(Row("request", "wrong", f"No answer from {engine.where} within {seconds:.0f} s.", do))
@@ -340,7 +344,7 @@ def _thinking(engine: HttpEngine) -> Row:
     state, says, do = _KEPT[kept]
     if kept == "messages" and engine.dialect.id == "generic":
         state, says = "note", "Sent back as text; whether this server hands it to the model is not known."
-        do = "Set engine.dialect if it is one of: vllm, sglang, zai, openrouter."
+        do = "Set engine.dialect if it is one of those in docs/servers.md."
     elif kept == "messages" and not profile.suffix:
         state, do = "ok", ""  # nothing better is known for this model
     if seen.thinking == "raw":

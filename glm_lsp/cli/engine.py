@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from glm_lsp.cli.engine_env import bridge, env
+from glm_lsp.cli.engine_find import find
 from glm_lsp.cli.engine_plan import plan
 
 if TYPE_CHECKING:
@@ -31,6 +33,9 @@ def engine() -> None:
 
 
 engine.add_command(plan)
+engine.add_command(find)
+engine.add_command(env)
+engine.add_command(bridge)
 
 
 @engine.command()

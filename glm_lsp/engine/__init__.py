@@ -9,8 +9,6 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glm_lsp.errors import Unreachable
-
 if TYPE_CHECKING:
     from glm_lsp.engine.engine import Engine
     from glm_lsp.settings import EngineSettings
@@ -21,12 +19,12 @@ def open_engine(settings: EngineSettings, *, cache: Path | None = None, anew: bo
 
     Args:
         settings: `url` is `http(s)://...`, `unix:/path/to/socket`, or `scripted:/path/to/script.json`; empty means the
-            engine that runs on this host.
+            engine that runs on this host, or with `discover` another one that listens here.
         cache: folder that remembers what a server was seen to be able to do; the person's own cache by default.
         anew: whether to find that out again, whatever is remembered.
 
     Raises:
-        Unreachable: no address is set, and no engine of ours runs on this host.
+        Unreachable: no address is set, no engine of ours runs on this host, and no other that may be used.
         SettingsError: the address is not one.
         UsageError: the script cannot be read.
     """
@@ -35,11 +33,11 @@ def open_engine(settings: EngineSettings, *, cache: Path | None = None, anew: bo
 
         url = process.address()
         if url is None:
-            raise Unreachable(
-                "No engine is set, and none runs on this host.",
-                hint="Start one with `glm-lsp engine start`, or name one with --engine URL.",
-            )
-        settings = dataclasses.replace(settings, url=url)
+            from glm_lsp.engine import discovery  # noqa: PLC0415 - as above
+
+            settings = discovery.instead(settings)
+        else:
+            settings = dataclasses.replace(settings, url=url)
     if settings.url.startswith("scripted:"):
         from glm_lsp.engine.scripted import ScriptedEngine  # noqa: PLC0415 - only demos and tests pay for it
 

@@ -20,13 +20,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from glm_lsp.engine import abilities, dialects, exact, profiles
+from glm_lsp.engine import abilities, cards, dialects, exact, profiles
 from glm_lsp.engine.abilities import PROBE_TIMEOUT, Abilities
+from glm_lsp.engine.cards import Card, Listing, Loaded, Props
 from glm_lsp.engine.connection import Connection, ToolsRefused
 from glm_lsp.engine.reply import Again, Reply
 from glm_lsp.engine.tags import TagParser
 from glm_lsp.errors import (
     CannotDo,
+    DiedMidStream,
     EngineError,
     MalformedReply,
     Overloaded,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from glm_lsp.settings import EngineSettings
     from glm_lsp.terms import Delta, TokenLog
 
+_MOST_ORIGINALS = 256  # thoughts that are kept as they came; older ones go back as text
 _LONGEST_PAUSE = 30.0  # seconds; an engine that asks for more is left to the person
 
 Exactness = Literal["tokens", "messages", "none"]
@@ -95,6 +98,10 @@ class HttpEngine:
         self._version = ""
         self._template: exact.Template | None = None
         self._learning = asyncio.Lock()
+        self._cards: list[Card] = []
+        self._originals: dict[str, list[dict[str, Any]]] = {}
+        self._answered = ""
+        self._notes: list[str] = []
 
     @property
     def model(self) -> str:
@@ -131,7 +138,18 @@ class HttpEngine:
         """How earlier thinking comes back, as far as was seen; only valid after `connect`."""
         if self._dialect.token_ids and self._profile.suffix and self._seen.exact:
             return "tokens"
-        return "messages" if self._profile.preserves_thinking else "none"
+        kept = self._profile.preserves_thinking and self._dialect.keeps != "never"
+        return "messages" if kept else "none"
+
+    @property
+    def answered(self) -> str:
+        """The name of the model in the last reply; empty before the first, and where the server gives none."""
+        return self._answered
+
+    def take_notes(self) -> tuple[str, ...]:
+        """What a person should know of this engine and has not been told: each thing once, as a sentence."""
+        notes, self._notes = tuple(self._notes), []
+        return notes
 
     async def connect(self) -> None:
         """Finds the server and the model and learns their abilities; safe to call twice.
@@ -190,6 +208,7 @@ class HttpEngine:
                             whole = parsed.log is None or parsed.finish in ("stop", "tool_calls")
                             yield parsed if whole else dataclasses.replace(parsed, log=None)
                 if batch and batch[-1].finish is not None:
+                    self._keep_original(reply)
                     return
                 reply.rested()
                 batch = await reply.more()
@@ -220,35 +239,44 @@ class HttpEngine:
     async def _find_model(self) -> str:
         """Settles model, dialect and context length from what the server says of itself; returns its version."""
         wanted = self._settings.model
-        cards: list[_Card] = []
+        by_address = dialects.recognised(host=self._line.host, port=self._line.port)
+        given = dialects.DIALECTS.get(self._settings.dialect) or by_address
+        self._cards = []
         try:
-            cards = (await self._line.get("/models", _Listing)).data
-        except MalformedReply:
-            if not wanted:  # some servers have no list; where the model is named, none is needed
+            self._cards = (await self._line.get("/models", Listing)).data
+        except (MalformedReply, DiedMidStream) as error:
+            # Some servers have no list, and that of transformers may fail; where the model is named, none is needed.
+            if not wanted or (isinstance(error, DiedMidStream) and (given is None or given.lists_all)):
                 raise
-        self._line.served = tuple(card.id for card in cards)
-        card = next((c for c in cards if not wanted or c.id == wanted), None)
-        card = card or next((c for c in cards if c.id.casefold() == wanted.casefold()), None)
-        if card is None and (cards or not wanted):
+        self._line.served = tuple(card.id for card in self._cards)
+        card = cards.choose(self._cards, wanted)
+        listed = given is None or given.lists_all
+        if card is None and ((self._cards and listed) or not wanted):
             what = f"no model {wanted}" if wanted else "no model at all"
-            served = f"; it serves {', '.join(self._line.served)}" if cards else ""
+            served = f"; it serves {', '.join(self._line.served)}" if self._cards else ""
             raise WrongModel(
                 f"The engine at {self._line.where} has {what}{served}.", hint="Set engine.model to one it serves."
             )
         owner = (card.owned_by if card else None) or ""
         version = ""
-        if owner in ("", *dialects.VLLM.owners):
+        if given in (None, dialects.VLLM) and owner in ("", *dialects.VLLM.owners):
             with contextlib.suppress(EngineError):  # only vLLM has one
                 version = (await self._line.get("/../version", _Version)).version
-        if not self._settings.dialect:
-            named = (d for d in dialects.DIALECTS.values() if owner in d.owners or self._line.host in d.hosts)
-            self._dialect = next(named, dialects.VLLM if version else dialects.GENERIC)
+        if given is None:
+            given = dialects.recognised(owner=owner) if owner else None
+            given = given or (dialects.VLLM if version else dialects.GENERIC)
+        longest = card.longest_reply if card else None
+        self._dialect = dataclasses.replace(given, longest_reply=longest) if longest else given
         self._model = self._line.model = card.id if card else wanted
-        known = profiles.profile_for(self._model)
-        self._profile = profiles.refined(
-            known, context_length=(card.max_model_len or card.context_length) if card else None
-        )
+        self._profile = profiles.profile_for(self._model)
+        self._limit_context(card.context if card else None)
         return version
+
+    def _limit_context(self, context: int | None) -> None:
+        """Takes over how much the server reads at most, in all."""
+        at_most = self._dialect.context_length
+        context = min(context or self._profile.context_length, at_most) if at_most else context
+        self._profile = profiles.refined(self._profile, context_length=context)
 
     async def _learn(self, version: str) -> None:
         """Probes abilities with a request for one token, unless the answer is known."""
@@ -257,13 +285,23 @@ class HttpEngine:
             return
         if self._cache is not None:
             self._remembered = abilities.place(self._cache, self._line.where, self._model, version, self._dialect.id)
-        known = None if self._anew else abilities.recall(self._remembered)
+        # A server that only tells its room once the model is loaded is asked for a token, which loads it.
+        known = None if self._anew or self._dialect.window else abilities.recall(self._remembered)
         self._seen = known or await self._probe()
+        await self._look_at_room()
+        believed = profiles.refined(believed, context_length=self._profile.context_length)
         self._profile = profiles.refined(
             believed,
             tools=self._seen.tools if self._seen.tools or believed.tool_wire == "none" else believed.tools,
             thinking=None if self._seen.thinking == "unseen" else True,
         )
+
+    async def _look_at_room(self) -> None:
+        """Asks for the context that was made room for, of a server that does not tell it in its list of models."""
+        kind: type[Props | Loaded] = Props if self._dialect.window == "/props" else Loaded
+        if self._dialect.window and not any(card.context for card in self._cards if card.id == self._model):
+            with contextlib.suppress(EngineError):
+                self._limit_context((await self._line.get(f"/..{self._dialect.window}", kind)).context(self._model))
 
     async def _probe(self) -> Abilities:
         extra = self._settings.extra_body
@@ -285,7 +323,7 @@ class HttpEngine:
 
     def _tag_parser(self, prompt: Prompt) -> TagParser | None:
         """Makes a parser for what the server leaves in the text; None where it leaves nothing there."""
-        raw_tools = bool(prompt.tools) and not self._seen.tools
+        raw_tools = bool(prompt.tools) and not (self._seen.tools and self._dialect.parses_tools)
         raw_thinking = self._seen.thinking == "raw"
         if self._profile.tool_wire == "none" or not (raw_tools or raw_thinking):
             return None
@@ -309,9 +347,27 @@ class HttpEngine:
                 tools_as_text=not self._seen.tools,
                 token_ids=tokens is not None,
                 prompt_ids=tokens.ids if tokens else (),
+                originals=self._originals,
                 extra=self._settings.extra_body,
             )
         )
+
+    def _note_model(self, answered: str) -> None:
+        """Notices a reply that says it is from another model than the one that was asked for."""
+        if not answered or answered == self._answered:
+            return
+        self._answered = answered
+        if not cards.stands_for(self._model, answered, self._cards):
+            self._notes.append(
+                f"The engine at {self._line.where} was asked for {self._model} and answers as {answered}."
+            )
+
+    def _keep_original(self, reply: Reply) -> None:
+        """Keeps thinking that has to go back as it came, for as long as this engine is used."""
+        if self._dialect.details and reply.details and reply.thought:
+            self._originals[reply.thought] = reply.details
+            while len(self._originals) > _MOST_ORIGINALS:
+                self._originals.pop(next(iter(self._originals)))
 
     # --- tokens --------------------------------------------------------------------------------------------------
 
@@ -377,7 +433,9 @@ class HttpEngine:
             reply = None
             try:
                 reply = await self._line.post(body)
-                return reply, await reply.more()
+                batch = await reply.more()
+                self._note_model(reply.model)
+                return reply, batch  # noqa: TRY300 - what follows is for what was raised
             except BaseException as problem:
                 if reply is not None:
                     reply.close()
@@ -389,20 +447,6 @@ class HttpEngine:
                 if attempt > min(self._settings.retries, problem.times) or asked > _LONGEST_PAUSE:
                     raise problem.error from problem.__cause__
             await asyncio.sleep(max(pause, asked))
-
-
-# --- what servers say of themselves ------------------------------------------------------------------------------
-
-
-class _Card(msgspec.Struct):
-    id: str
-    owned_by: str | None = None
-    max_model_len: int | None = None
-    context_length: int | None = None
-
-
-class _Listing(msgspec.Struct):
-    data: list[_Card]
 
 
 class _Version(msgspec.Struct):

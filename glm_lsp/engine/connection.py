@@ -7,18 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
+import time
+from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
 
-from glm_lsp.engine import dialects
+from glm_lsp.engine import keys, refusals
+from glm_lsp.engine.keys import Key
 from glm_lsp.engine.reply import Again, Reply, silence
 from glm_lsp.errors import DiedMidStream, EngineError, MalformedReply, Overloaded, SettingsError, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import SimpleNamespace
 
     from glm_lsp.settings import EngineSettings
 
@@ -40,26 +46,30 @@ class Connection:
     """Connections to one address, opened as needed and used again.
 
     Args:
-        settings: the address, the time-outs and the name of the key's variable.
-        environment: where the key comes from.
+        settings: the address, the time-outs and where the key comes from.
+        environment: where it is looked up if it comes from a variable.
 
     Attributes:
         where: the address as it may be shown.
         host: its name of the host, empty for a socket.
+        port: its port, 0 for a socket.
         model: the name that requests ask for, for error texts.
         served: the names the server offers, for error texts.
 
     Raises:
-        SettingsError: the address is not one, or the key cannot be one.
+        SettingsError: the address is not one, the key cannot be one, or the file of certificates cannot be read.
     """
 
     def __init__(self, settings: EngineSettings, *, environment: Mapping[str, str] = os.environ) -> None:
         self._settings = settings
         self._root, self._socket, self.where = _address(settings.url)
         self.host = "" if self._socket else urlsplit(self._root).hostname or ""
-        self._key = environment.get(settings.api_key_env, "").strip()
-        if not (self._key.isascii() and self._key.isprintable()):
-            raise SettingsError(f"{settings.api_key_env} holds characters that no key has.", hint="Set it again.")
+        self.port = 0 if self._socket else urlsplit(self._root).port or 0
+        self._environment = environment
+        self._key = Key() if keys.waits(settings) else keys.find(settings, environment)
+        self._has_looked = not keys.waits(settings)
+        self._looking = asyncio.Lock()
+        self._trust = _trust(settings.ca_file) if settings.ca_file else True
         self.model = settings.model
         self.served: tuple[str, ...] = ()
         self._session: aiohttp.ClientSession | None = None
@@ -69,15 +79,15 @@ class Connection:
 
         Raises:
             EngineError: the server cannot be reached or does not take the request.
+            SettingsError: there is no key where one should be.
             Again: the same, with some hope.
             ToolsRefused: it is the tools that the server does not take.
         """
         limit = self._settings.first_token_timeout
-        headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+        headers = {"Content-Type": "application/json", "Accept": "text/event-stream"} | await self._proof()
         try:
             async with asyncio.timeout(limit):
-                url = f"{self._root}/chat/completions"
-                response = await self._open().post(url, data=body, headers=headers, allow_redirects=False)
+                response = await self._send("POST", "/chat/completions", body, headers)
         except aiohttp.ClientError as error:
             raise self._broken(error) from error
         except TimeoutError as error:
@@ -97,7 +107,7 @@ class Connection:
         if response.status == 200:
             raise self._unexpected(response.content_type, payload)
         failure = self._failure(response.status, payload, retry_after=_seconds(response.headers.get("Retry-After", "")))
-        if dialects.refuses_tools(response.status, payload):
+        if refusals.refuses_tools(response.status, payload):
             raise ToolsRefused(failure.error if isinstance(failure, Again) else failure)
         raise failure
 
@@ -106,12 +116,12 @@ class Connection:
 
         Raises:
             EngineError: it is not to be had.
+            SettingsError: there is no key where one should be.
         """
+        headers = await self._proof() | ({} if body is None else {"Content-Type": "application/json"})
         try:
             async with asyncio.timeout(2 * self._settings.connect_timeout):
-                url, method = f"{self._root}{path}", "GET" if body is None else "POST"
-                headers = {} if body is None else {"Content-Type": "application/json"}
-                response = await self._open().request(method, url, data=body, headers=headers, allow_redirects=False)
+                response = await self._send("GET" if body is None else "POST", path, body, headers)
                 payload = await self._drain(response, _LONGEST_DOCUMENT)
         except aiohttp.ClientError as error:
             failure = self._broken(error)
@@ -146,20 +156,48 @@ class Connection:
             pass
         return payload
 
+    async def _send(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> aiohttp.ClientResponse:
+        """Sends one request; once more at once where a kept connection turns out to be closed.
+
+        Any server may close a connection that rests, and llama.cpp closes it after every streamed reply without saying
+        so (seen with build 11434). A request that nobody has begun to answer is safe to send again.
+        """
+        kept: dict[str, bool] = {}
+        url = f"{self._root}{path}"
+        try:
+            return await self._open().request(
+                method, url, data=body, headers=headers, allow_redirects=False, trace_request_ctx=kept
+            )
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            if not kept:
+                raise
+        return await self._open().request(method, url, data=body, headers=headers, allow_redirects=False)
+
+    async def _proof(self) -> dict[str, str]:
+        """The header with the key, which a command or the keyring is asked for once; nothing where there is none."""
+        async with self._looking:
+            if not self._has_looked:
+                self._key = await asyncio.to_thread(keys.find, self._settings, self._environment)
+                self._has_looked = True
+        return {"Authorization": f"Bearer {self._key.value}"} if self._key.value else {}
+
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             connector: aiohttp.BaseConnector = (
-                aiohttp.UnixConnector(self._socket, limit=0) if self._socket else aiohttp.TCPConnector(limit=0)
+                aiohttp.UnixConnector(self._socket, limit=0)
+                if self._socket
+                else aiohttp.TCPConnector(limit=0, ssl=self._trust)
             )
             wait = self._settings.connect_timeout
             headers = {"Accept-Encoding": "identity"}  # a compressed stream comes in lumps
-            if self._key:
-                headers["Authorization"] = f"Bearer {self._key}"
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=None, connect=wait, sock_connect=wait),
                 cookie_jar=aiohttp.DummyCookieJar(),
+                trace_configs=[_noting_reuse()],
             )
         return self._session
 
@@ -167,14 +205,17 @@ class Connection:
 
     def _failure(self, status: int, payload: bytes, *, retry_after: float | None = None) -> EngineError | Again:
         """Turns a refusal into an error, wrapped in `Again` where another try may help."""
-        error = dialects.explain(
+        if status in (401, 403) and keys.waits(self._settings):
+            keys.forget(self._settings)
+            self._has_looked = False
+        error = refusals.explain(
             status,
             self._redacted(payload),
             where=self.where,
             model=self.model,
             served=self.served,
-            key_env=self._settings.api_key_env,
-            has_key=bool(self._key),
+            key=self._key.source,
+            no_key=f"Put the engine's key into {keys.source(self._settings)}, or set engine.api_key_command.",
             retry_after=retry_after,
         )
         if not error.retryable:
@@ -183,6 +224,16 @@ class Connection:
 
     def _broken(self, error: Exception) -> EngineError | Again:
         """Turns a connection that failed before the reply into an error."""
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            return Unreachable(
+                f"The certificate of {self.where} is not trusted: {_certificate(error)}.",
+                hint="Set engine.ca_file to the certificate of your own authority, if it is one that you trust.",
+            )
+        if isinstance(error, aiohttp.ClientSSLError):
+            return Unreachable(
+                f"There is no secure connection to {self.where}: what answers does not speak TLS as expected.",
+                hint="See whether engine.url should begin with http://.",
+            )
         if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ServerTimeoutError):
             if isinstance(error, aiohttp.ServerTimeoutError):
                 why = f"no connection within {self._settings.connect_timeout:g} s"
@@ -202,7 +253,7 @@ class Connection:
         )
 
     def _unexpected(self, content_type: str, payload: bytes) -> EngineError | Again:
-        words, status = dialects.spoken(payload)
+        words, status = refusals.spoken(payload)
         if words:
             return self._failure(status or 500, payload)
         first = " ".join(self._redacted(payload[:2000]).decode(errors="replace").split())[:80]
@@ -214,7 +265,19 @@ class Connection:
 
     def _redacted(self, payload: bytes) -> bytes:
         """Removes the key from a server's words: some repeat it to whoever reads the log."""
-        return payload.replace(self._key.encode(), b"***") if self._key else payload
+        return payload.replace(self._key.value.encode(), b"***") if self._key.value else payload
+
+
+def _noting_reuse() -> aiohttp.TraceConfig:
+    """Notes in a request's own dictionary that its connection had been used before."""
+
+    async def reused(_session: aiohttp.ClientSession, context: SimpleNamespace, _: object) -> None:
+        if context.trace_request_ctx is not None:
+            context.trace_request_ctx["kept"] = True
+
+    config = aiohttp.TraceConfig()
+    config.on_connection_reuseconn.append(reused)
+    return config
 
 
 # --- addresses ---------------------------------------------------------------------------------------------------
@@ -238,7 +301,7 @@ def _address(url: str) -> tuple[str, str, str]:
     if "@" in parts.netloc:
         raise SettingsError(
             "engine.url holds a user or a password.",
-            hint="Put the key into the variable that engine.api_key_env names.",
+            hint="Put the key into the variable that engine.api_key_env names, or set engine.api_key_command.",
         )
     where = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
     last = parts.path.rstrip("/").rpartition("/")[2]
@@ -246,17 +309,38 @@ def _address(url: str) -> tuple[str, str, str]:
     return where if versioned else f"{where}/v1", "", where
 
 
+def _trust(path: str) -> ssl.SSLContext:
+    """The system's authorities and those in a file."""
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(Path(path).expanduser())
+    except OSError as error:  # and ssl.SSLError, which is one
+        why = None if isinstance(error, ssl.SSLError) else error.strerror
+        raise SettingsError(
+            f"engine.ca_file, {path}, cannot be used: {(why or 'it holds no certificate').lower()}.",
+            hint="It is a file with one or more certificates in PEM form.",
+        ) from None
+    return context
+
+
+def _certificate(error: aiohttp.ClientConnectorCertificateError) -> str:
+    found = error.certificate_error
+    words = getattr(found, "verify_message", "") or type(found).__name__
+    return str(words).rstrip(".")
+
+
 def _reason(error: aiohttp.ClientConnectorError) -> str:
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return "its certificate is not trusted"
     number = error.os_error.errno  # its own text repeats the address, and more than once where there are several
     return os.strerror(number).lower() if number and number > 0 else str(error.os_error)
 
 
 def _seconds(header: str) -> float | None:
-    """Reads a Retry-After header; a date, which no engine is known to send, counts as none."""
+    """Reads a Retry-After header, which holds seconds or a date (RFC 9110, 10.2.3); None where it is neither."""
     try:
         seconds = float(header)
     except ValueError:
-        return None
+        try:
+            seconds = max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
+        except (ValueError, OverflowError):
+            return None
     return seconds if 0 <= seconds < 1e6 else None

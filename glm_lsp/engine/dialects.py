@@ -1,36 +1,39 @@
-"""How each kind of server spells things: the fields of a request, and the errors it answers with.
+"""How each kind of server spells things: the fields of a request, and what it does with thinking.
 
-Never opens a connection: it turns a Prompt into a body, and a refusal into an error of ours.
+Never opens a connection: it turns a Prompt into a body.
 
-Another kind of server is another row of `DIALECTS`.
+Another kind of server is another row of `DIALECTS`, a file in `tests/dialects/` and a row in `docs/servers.md`.
+Each row says what it was written from; a hosted service may change under it.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
-
-from glm_lsp.errors import (
-    CannotDo,
-    ContextTooLong,
-    DiedMidStream,
-    EngineError,
-    MalformedReply,
-    Overloaded,
-    Refused,
-    Unreachable,
-    WrongModel,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from glm_lsp.engine.profiles import Profile
     from glm_lsp.terms import Message, Prompt, ToolSpec
+
+Switch = Literal["template", "thinking", "reasoning", "enable_thinking", "effort", ""]
+"""How a request turns thinking on and off.
+
+`template`: `chat_template_kwargs`, which reach the model's own chat template; `thinking`: the object that Z.ai made;
+`reasoning`: the object that OpenRouter made; `enable_thinking`: a field of that name; `effort`: `reasoning_effort` is
+`none`, or left out; empty: not at all.
+"""
+
+Keeping = Literal["switch", "field", "sent", "never"]
+"""How the thinking of earlier turns is kept.
+
+`switch`: by `clear_thinking` beside the switch; `field`: by a `clear_thinking` of its own; `sent`: to send it is all
+that can be done; `never`: the server drops it, so it is not sent.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,49 +42,67 @@ class Dialect:
 
     Attributes:
         id: the value of the setting `engine.dialect`.
+        name: what people call it.
         owners: what its list of models gives as `owned_by`, by which it is recognised.
         hosts: where else it is recognised by its address.
+        port: its usual port on one's own host, by which it is recognised there; 0 for none of its own.
         thinking_field: name of the thinking in messages that are sent back.
+        details: whether thinking comes in `reasoning_details`, which go back as they came.
         max_tokens_field: name of the cap on new tokens.
-        template_arguments: whether it hands `chat_template_kwargs` to the model's chat template.
-        thinking_option: name of the object that switches thinking instead: `thinking` as Z.ai has it, `reasoning` as
-            OpenRouter has it; empty for none.
+        longest_reply: new tokens that it writes at most; 0 for as many as fit.
+        context_length: tokens of prompt and reply that it takes of any model; 0 for what the model can.
+        switch: how thinking is turned on and off.
+        keeps: how earlier thinking is kept.
         thinking_budget: name of the cap on tokens of thinking; empty where it has none.
         priority: whether it takes a `priority`; it may still ignore it.
         usage_option: whether usage must be asked for with `stream_options`.
         running_usage: whether it can tell the new tokens so far with every chunk.
         streams_tools: whether it must be asked to stream the arguments of tool calls.
+        parses_tools: whether tools that it takes come back as calls; else they may stay in the text.
         token_ids: whether it can be asked for the tokens it read and wrote, and given those it shall read.
         shortens: whether it cuts the cap on new tokens to what the context has left by itself.
+        lists_all: whether it serves nothing but what its list of models has.
+        window: which of its own documents tells the context that it has made room for; empty for none.
     """
 
     id: str
+    name: str
     owners: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    port: int = 0
     thinking_field: str = "reasoning_content"
+    details: bool = False
     max_tokens_field: str = "max_tokens"
-    template_arguments: bool = False
-    thinking_option: Literal["thinking", "reasoning", ""] = ""
+    longest_reply: int = 0
+    context_length: int = 0
+    switch: Switch = ""
+    keeps: Keeping = "sent"
     thinking_budget: str = ""
     priority: bool = False
     usage_option: bool = True
     running_usage: bool = False
     streams_tools: bool = False
+    parses_tools: bool = True
     token_ids: bool = False
     shortens: bool = False
+    lists_all: bool = True
+    window: Literal["/props", "/api/ps", ""] = ""
 
     @property
     def switches_thinking(self) -> bool:
         """Whether a request can turn thinking on and off."""
-        return self.template_arguments or bool(self.thinking_option)
+        return bool(self.switch)
 
 
+# vLLM's own source and a running 0.32: `reasoning` since 0.12, before that `reasoning_content`, which it still reads.
 VLLM = Dialect(
     id="vllm",
+    name="vLLM",
     owners=("vllm",),
     thinking_field="reasoning",
     max_tokens_field="max_completion_tokens",
-    template_arguments=True,
+    switch="template",
+    keeps="switch",
     thinking_budget="thinking_token_budget",
     priority=True,
     running_usage=True,
@@ -89,22 +110,111 @@ VLLM = Dialect(
     shortens=True,
 )
 
-SGLANG = Dialect(id="sglang", owners=("sglang",), template_arguments=True)
+# docs.sglang.io, "Reasoning Parser" and "OpenAI APIs"; entrypoints/openai/protocol.py for `owned_by` and the errors.
+# Cached tokens only with --enable-cache-report. Its `priority` counts the other way round by default: not sent.
+SGLANG = Dialect(id="sglang", name="SGLang", owners=("sglang",), switch="template", keeps="switch")
 
+# cli/serving of transformers 5.19: fields that it does not know are a 422; of a message it reads only role, content
+# and tool calls, so that earlier thinking is dropped; its list is the download cache, not what it serves. It parses
+# replies of models for which it has a response template, and GLM is none of them: tags stay in the text.
+TRANSFORMERS = Dialect(
+    id="transformers",
+    name="transformers serve",
+    switch="template",
+    keeps="never",
+    parses_tools=False,
+    usage_option=False,  # comes unasked with the last chunk; the field is ignored with a warning
+    lists_all=False,
+)
+
+# tools/server of llama.cpp: template arguments with its default --jinja; `meta.n_ctx` in its list, in /props before
+# that; `timings.cache_n` tells what was cached. Without --jinja it refuses tools with a 500.
+LLAMA_CPP = Dialect(
+    id="llama.cpp", name="llama.cpp", owners=("llamacpp",), switch="template", keeps="switch", window="/props"
+)
+
+# docs.ollama.com, "OpenAI compatibility"; openai/openai.go and model/renderers/glm47.go: thinking is on unless the
+# effort is none, and the thinking of every message is rendered. How much context it has made room for, which may be
+# far less than the model's, stands in /api/ps once the model is loaded.
+OLLAMA = Dialect(
+    id="ollama",
+    name="Ollama",
+    owners=("library",),
+    hosts=("ollama.com",),
+    port=11434,
+    thinking_field="reasoning",
+    switch="effort",
+    window="/api/ps",
+)
+
+# docs.z.ai, "Thinking Mode" and "Chat Completion". The two endpoints, /api/paas/v4 and /api/coding/paas/v4, differ in
+# what happens to earlier thinking where a request does not say: dropped, and kept. So every request says it.
 ZAI = Dialect(
     id="zai",
+    name="Z.ai",
     hosts=("api.z.ai", "open.bigmodel.cn"),
-    thinking_option="thinking",
+    switch="thinking",
+    keeps="switch",
     usage_option=False,  # usage comes unasked with the last chunk
     streams_tools=True,
 )
 
-OPENROUTER = Dialect(id="openrouter", hosts=("openrouter.ai",), thinking_field="reasoning", thinking_option="reasoning")
+# novita.ai/docs, "Create chat completion" and "Interleaved thinking". Nothing is said about earlier thinking but that
+# it has to come back.
+NOVITA = Dialect(id="novita", name="Novita", hosts=("api.novita.ai",), switch="enable_thinking")
 
-GENERIC = Dialect(id="generic")
+# inference-docs.cerebras.ai, "Reasoning" and "Migrate to GLM 4.7": thinking off is an effort of none (the older
+# disable_reasoning is deprecated), clear_thinking is a field of its own and true by default, fields that it does not
+# know are a 400, and so is `reasoning_content` in a message. The limits are the service's.
+CEREBRAS = Dialect(
+    id="cerebras",
+    name="Cerebras",
+    hosts=("api.cerebras.ai",),
+    thinking_field="reasoning",
+    max_tokens_field="max_completion_tokens",
+    longest_reply=40_000,
+    context_length=131_072,
+    switch="effort",
+    keeps="field",
+    usage_option=False,  # usage comes unasked with the last chunk
+)
+
+# openrouter.ai/docs, "Reasoning Tokens".
+OPENROUTER = Dialect(
+    id="openrouter",
+    name="OpenRouter",
+    hosts=("openrouter.ai",),
+    thinking_field="reasoning",
+    details=True,
+    switch="reasoning",
+)
+
+GENERIC = Dialect(id="generic", name="an unknown kind of server")
 """The safe minimum that any OpenAI-compatible server takes."""
 
-DIALECTS: Mapping[str, Dialect] = {dialect.id: dialect for dialect in (VLLM, SGLANG, ZAI, OPENROUTER, GENERIC)}
+DIALECTS: Mapping[str, Dialect] = {
+    dialect.id: dialect
+    for dialect in (
+        VLLM,
+        SGLANG,
+        LLAMA_CPP,
+        OLLAMA,
+        TRANSFORMERS,
+        ZAI,
+        NOVITA,
+        CEREBRAS,
+        OPENROUTER,
+        GENERIC,
+    )
+}
+
+
+def recognised(*, owner: str = "", host: str = "", port: int = 0) -> Dialect | None:
+    """Finds the kind of a server by what it says of itself and by its address; None where neither tells."""
+    for dialect in DIALECTS.values():
+        if owner in dialect.owners or host in dialect.hosts or (dialect.port and port == dialect.port):
+            return dialect
+    return None
 
 
 # --- a request ---------------------------------------------------------------------------------------------------
@@ -120,6 +230,7 @@ def body(
     tools_as_text: bool = False,
     token_ids: bool = False,
     prompt_ids: Sequence[int] = (),
+    originals: Mapping[str, Sequence[Any]] | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Spells a Prompt as the JSON object of a streamed chat completion.
@@ -136,9 +247,10 @@ def body(
         tools_as_text: whether tools go into a system message in GLM's own form, for a server that parses none.
         token_ids: whether to ask for the tokens of prompt and reply.
         prompt_ids: the tokens to read; the messages are then only for a server that does not take them.
+        originals: thinking as it came in `reasoning_details`, by its text.
         extra: fields from the settings; they win over ours, one level deep, save `model`, `messages` and `stream`.
     """
-    messages = [_message(dialect, profile, message) for message in prompt.messages]
+    messages = [_message(dialect, profile, message, originals or {}) for message in prompt.messages]
     fields: dict[str, Any] = {"model": model, "messages": messages, "stream": True}
     if dialect.usage_option:
         fields["stream_options"] = {"include_usage": True}
@@ -159,16 +271,8 @@ def body(
         fields["tools"] = spelled_tools(prompt.tools)
         if dialect.streams_tools:
             fields["tool_stream"] = True
-    if dialect.template_arguments and profile.thinking:
-        arguments: dict[str, Any] = {}
-        if profile.thinking_switch:
-            arguments["enable_thinking"] = prompt.thinking
-        if profile.preserves_thinking:
-            arguments["clear_thinking"] = False
-        if arguments:
-            fields["chat_template_kwargs"] = arguments
-    if dialect.thinking_option and profile.thinking:
-        fields[dialect.thinking_option] = _thinking(dialect, profile, prompt)
+    if profile.thinking:
+        fields |= _thinking(dialect, profile, prompt)
     if dialect.thinking_budget and profile.thinking and prompt.thinking and prompt.thinking_tokens:
         fields[dialect.thinking_budget] = prompt.thinking_tokens
     if dialect.priority and (priority or prompt.priority):
@@ -200,12 +304,25 @@ def tools_text(tools: Sequence[ToolSpec]) -> str:
 
 
 def _thinking(dialect: Dialect, profile: Profile, prompt: Prompt) -> dict[str, Any]:
-    """The object that switches thinking, and keeps that of earlier turns where it can say so."""
+    """The fields that switch thinking, and keep that of earlier turns where they can say so."""
     on = prompt.thinking or not profile.thinking_switch  # a model that always thinks refuses to be told not to
-    if dialect.thinking_option == "reasoning":
-        return {"enabled": on}
-    kept = {"clear_thinking": False} if profile.preserves_thinking else {}
-    return {"type": "enabled" if on else "disabled", **kept}
+    cleared = {"clear_thinking": False} if profile.preserves_thinking else {}
+    beside = cleared if dialect.keeps == "switch" else {}
+    own = cleared if dialect.keeps == "field" else {}
+    match dialect.switch:
+        case "template":
+            arguments = ({"enable_thinking": on} if profile.thinking_switch else {}) | beside
+            return own | ({"chat_template_kwargs": arguments} if arguments else {})
+        case "thinking":
+            return own | {"thinking": {"type": "enabled" if on else "disabled", **beside}}
+        case "reasoning":
+            return own | {"reasoning": {"enabled": on}}
+        case "enable_thinking":
+            return own | {"enable_thinking": on}
+        case "effort":
+            return own if on else own | {"reasoning_effort": "none"}
+        case _:
+            return own
 
 
 def _tool(tool: ToolSpec) -> dict[str, Any]:
@@ -213,13 +330,18 @@ def _tool(tool: ToolSpec) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-def _message(dialect: Dialect, profile: Profile, message: Message) -> dict[str, Any]:
+def _message(
+    dialect: Dialect, profile: Profile, message: Message, originals: Mapping[str, Sequence[Any]]
+) -> dict[str, Any]:
     # Content is never null: GLM's template would print the word None (seen with several renderers).
     spelled: dict[str, Any] = {"role": message.role, "content": message.text}
     if message.role == "tool":
         spelled["tool_call_id"] = message.call_id
-    if message.thinking and profile.preserves_thinking:
-        spelled[dialect.thinking_field] = message.thinking
+    if message.thinking and profile.preserves_thinking and dialect.keeps != "never":
+        if details := originals.get(message.thinking):
+            spelled["reasoning_details"] = list(details)
+        else:
+            spelled[dialect.thinking_field] = message.thinking
     if message.tool_calls:
         spelled["tool_calls"] = [
             {
@@ -242,7 +364,7 @@ def _is_object(text: str) -> bool:
 
 def _room(dialect: Dialect, profile: Profile, prompt: Prompt) -> int:
     """Caps new tokens: every server refuses a cap above the whole context, and some a cap above what is left of it."""
-    wanted = prompt.sampling.max_new_tokens
+    wanted = min(prompt.sampling.max_new_tokens, dialect.longest_reply or prompt.sampling.max_new_tokens)
     if dialect.shortens:
         return min(wanted, profile.context_length)
     characters = sum(
@@ -251,160 +373,3 @@ def _room(dialect: Dialect, profile: Profile, prompt: Prompt) -> int:
     characters += sum(len(json.dumps(tool.parameters)) + len(tool.description) for tool in prompt.tools)
     left = profile.context_length - characters // 3  # code has more than three characters to a token
     return max(1, min(wanted, left, profile.context_length // 2) if left > 0 else 1)
-
-
-# --- a refusal ---------------------------------------------------------------------------------------------------
-
-
-class _Problem(msgspec.Struct):
-    message: str = ""
-    type: str = ""
-    code: int | str | None = None
-
-
-class _Refusal(msgspec.Struct):
-    """The shapes in use: `{"error": {...}}`, `{"error": "..."}`, `{"message": ...}`, `{"detail": ...}`."""
-
-    error: _Problem | str | None = None
-    message: str | None = None
-    detail: Any = None
-    code: int | str | None = None
-
-
-def spoken(payload: bytes) -> tuple[str, int | None]:
-    """Reads a server's own words out of an error's body, and the status inside it if there is one.
-
-    Returns:
-        The words, at most 500 characters of them and empty where there are none, and the status or None.
-    """
-    try:
-        refusal = msgspec.json.decode(payload, type=_Refusal)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return "", None
-    problem = refusal.error if isinstance(refusal.error, _Problem) else _Problem(code=refusal.code)
-    words = problem.message or (refusal.error if isinstance(refusal.error, str) else "") or refusal.message or ""
-    if not words and refusal.detail:
-        words = refusal.detail if isinstance(refusal.detail, str) else json.dumps(refusal.detail, ensure_ascii=False)
-    code = problem.code
-    status = code if isinstance(code, int) and 100 <= code < 600 else None
-    return (words or problem.type)[:500], status
-
-
-def explain(
-    status: int,
-    payload: bytes,
-    *,
-    where: str,
-    model: str,
-    served: Sequence[str] = (),
-    key_env: str = "",
-    has_key: bool = False,
-    retry_after: float | None = None,
-) -> EngineError:
-    """Turns an answer that is not a completion into the error that says what to do about it.
-
-    Args:
-        status: the HTTP status, or the one inside an error event.
-        payload: the body, or the event's data.
-        where: the engine's address as it may be shown.
-        model: the name that was asked for.
-        served: the names the engine serves, where known.
-        key_env: name of the variable that may hold a key.
-        has_key: whether it does.
-        retry_after: seconds the server asked us to wait.
-    """
-    words, _ = spoken(payload)
-    says = f": {words.rstrip('.')}." if words else "."
-    if status in (401, 403, 407):
-        hint = f"The key in {key_env} does not open it." if has_key else f"Put the engine's key into {key_env}."
-        return Refused(f"The engine at {where} refuses us ({status}){says}", hint=hint)
-    if status == 402:
-        return Refused(f"The engine at {where} wants to be paid (402){says}", hint="Look at the account's balance.")
-    if 300 <= status < 400:
-        return Refused(
-            f"The engine at {where} sends us elsewhere ({status}), which is not followed.",
-            hint="Set engine.url to the final address.",
-        )
-    if status == 413 or (status in (400, 422, 500) and _TOO_LONG.search(words)):
-        return _too_long(words, where)
-    if status == 404 and "model" in words.lower():
-        names = f" It serves {', '.join(served)}." if served else ""
-        return WrongModel(
-            f"The engine at {where} has no model {model}{says if not served else '.'}{names}",
-            hint="Set engine.model to one of them." if served else "Set engine.model to a model that it serves.",
-        )
-    if status in (404, 405, 410):
-        return MalformedReply(
-            f"There are no chat completions at {where} ({status}){says}",
-            hint="engine.url is the address up to, and with or without, the /v1.",
-        )
-    if status in (429, 503, 529):
-        hint = f"Try again in {retry_after:.0f} s." if retry_after else "Try again in a moment."
-        return Overloaded(f"The engine at {where} is too busy ({status}){says}", hint=hint, retry_after=retry_after)
-    if status in (502, 504):
-        return Unreachable(
-            f"The gateway at {where} does not reach its engine ({status}){says}",
-            hint="See whether the engine behind it runs.",
-            retryable=True,
-        )
-    if status >= 500:
-        return DiedMidStream(
-            f"The engine at {where} failed ({status}){says}", hint="Its own log says why.", retryable=True
-        )
-    return CannotDo(
-        f"The engine at {where} does not take the request ({status}){says}",
-        hint="See whether engine.dialect and engine.extra_body fit this server.",
-    )
-
-
-def refuses_tools(status: int, payload: bytes) -> bool:
-    """Says whether a refusal is about the tools that came with the request.
-
-    vLLM answers 400 (without --enable-auto-tool-choice), llama.cpp 500 (without --jinja).
-    """
-    words = spoken(payload)[0]
-    return status in (400, 404, 422, 500, 501) and bool(_TOOLS.search(words)) and not _TOO_LONG.search(words)
-
-
-_TOOLS = re.compile(r"\btools?\b|\btool[_ ](?:choice|use|call)", re.IGNORECASE)
-
-_TOO_LONG = re.compile(
-    r"maximum context length|context[ _]length[ _]exceeded|exceeds? (?:the |model's )?(?:available |maximum )?context"
-    r"|exceeds? max(?:imum)? length|longer than the (?:model's context|maximum model) length|prompt is too long",
-    re.IGNORECASE,
-)
-
-_LIMIT = re.compile(
-    r"maximum context length(?: is| of)? \(?(\d+)|context length \((\d+)|context size \((\d+)|maximum model length of (\d+)",
-    re.IGNORECASE,
-)
-
-# Each with what the request takes up: vLLM since 0.12, vLLM before and OpenAI, SGLang and vLLM's generic form.
-_TAKEN = (
-    re.compile(r"contains (\d+) input tokens|has (\d+) input tokens", re.IGNORECASE),
-    re.compile(r"requested (\d+) tokens|resulted in (\d+) tokens", re.IGNORECASE),
-    re.compile(r"(?:input|request|prompt)(?: length)? \((\d+)|length of (\d+)\)? is longer", re.IGNORECASE),
-)
-
-_CAP = re.compile(r"too large: (\d+)")
-
-
-def _too_long(words: str, where: str) -> ContextTooLong:
-    limit = _number(_LIMIT, words)
-    taken = next((n for pattern in _TAKEN if (n := _number(pattern, words)) is not None), None)
-    over = None
-    if limit is not None and taken is not None:
-        cap = _number(_CAP, words) or 0
-        over = taken + cap - limit if taken + cap > limit else None
-    size = f" of {limit:,} tokens" if limit is not None else ""
-    much = f" by {over:,} tokens" if over is not None else ""
-    return ContextTooLong(
-        f"The prompt does not fit into the context{size} of the engine at {where}{much}.",
-        hint="Name fewer or smaller files, or start a new conversation.",
-        over_by=over,
-    )
-
-
-def _number(pattern: re.Pattern[str], words: str) -> int | None:
-    found = pattern.search(words)
-    return int(next(group for group in found.groups() if group)) if found else None

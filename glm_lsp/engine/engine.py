@@ -45,6 +45,10 @@ class Engine(Protocol):
         """
         ...
 
+    def take_notes(self) -> tuple[str, ...]:
+        """What a person should know of this engine and has not been told: each thing once, as a sentence."""
+        ...
+
     async def close(self) -> None:
         """Lets go of connections; the engine itself runs on."""
         ...

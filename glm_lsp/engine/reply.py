@@ -6,14 +6,15 @@ Never sends anything and never tries again; it says with `Again` where the clien
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import secrets
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import msgspec
 
-from glm_lsp.engine import dialects
+from glm_lsp.engine import refusals
 from glm_lsp.engine.sse import EventParser
 from glm_lsp.errors import DiedMidStream, EngineError, MalformedReply, Refused, Stalled
 from glm_lsp.terms import Delta, ToolCallDelta, Usage
@@ -51,6 +52,9 @@ class Reply:
     Attributes:
         read: the tokens of the prompt, where the server tells them; None until then.
         written: the tokens of the reply so far, likewise.
+        model: the name of the model that answers, as the server gives it; empty until then.
+        details: the thinking in `reasoning_details`, where it comes so, as it has to go back.
+        thought: its text.
     """
 
     def __init__(
@@ -72,6 +76,9 @@ class Reply:
         self._calls = _CallNumbers()
         self.read: list[int] | None = None
         self.written: list[int] = []
+        self.model = ""
+        self.details: list[dict[str, Any]] = []
+        self.thought = ""
         self._usage: Usage | None = None
         self._finish: FinishReason | None = None
         self._error: Callable[[], Exception] | None = None
@@ -171,6 +178,10 @@ class Reply:
                 break
             if chunk.usage is not None:
                 self._usage = chunk.usage.plain()
+            if chunk.timings is not None and self._usage is not None and self._usage.cached is None:
+                self._usage = dataclasses.replace(self._usage, cached=chunk.timings.cache_n)
+            if not self.model and chunk.model:
+                self.model = chunk.model
             if chunk.prompt_token_ids is not None:
                 self.read = chunk.prompt_token_ids
             if not chunk.choices:
@@ -181,8 +192,11 @@ class Reply:
                 self.written += choice.token_ids
             delta = choice.delta
             if delta is not None:
-                if thought := delta.reasoning or delta.reasoning_content or _detailed(delta):
+                detailed = self._detailed(delta.reasoning_details) if delta.reasoning_details else ""
+                if thought := delta.reasoning or delta.reasoning_content or detailed:
                     out.add("thinking", thought)
+                    if self.details:
+                        self.thought += thought
                 if delta.content:
                     out.add("text", delta.content)
                 for fragment in delta.tool_calls or ():
@@ -190,6 +204,24 @@ class Reply:
             if choice.finish_reason is not None:
                 self._ends(choice.finish_reason)
         return out.all()
+
+    def _detailed(self, pieces: list[dict[str, Any]]) -> str:
+        """Keeps the pieces of thinking of a server that gives it in details, joined as they were cut; returns their text.
+
+        Pieces of one block have its index and kind; what is not text, such as a signature, stands in its last piece.
+        """
+        for piece in pieces:
+            last = self.details[-1] if self.details else {}
+            if piece.get("index") is None or any(last.get(name) != piece.get(name) for name in ("index", "type")):
+                self.details.append(dict(piece))
+                continue
+            for name, value in piece.items():
+                grows = (
+                    name in ("text", "summary", "data") and isinstance(value, str) and isinstance(last.get(name), str)
+                )
+                if value is not None:
+                    last[name] = last[name] + value if grows else value
+        return "".join(str(piece.get("text") or piece.get("summary") or "") for piece in pieces)
 
     def _ends(self, reason: str) -> None:
         if reason in ("content_filter", "sensitive"):
@@ -201,7 +233,7 @@ class Reply:
             self._finish = "tool_calls" if finish == "stop" and self._calls.any else finish
 
     def _reported(self, data: bytes) -> Exception:
-        words, status = dialects.spoken(self._redact(data))
+        words, status = refusals.spoken(self._redact(data))
         problem = self._failure(status or 500, data)
         if not self._spoke:
             return problem
@@ -283,14 +315,10 @@ class _Fragment(msgspec.Struct):
     function: _Function | None = None
 
 
-class _Detail(msgspec.Struct):
-    text: str | None = None
-
-
 class _Delta(msgspec.Struct):
     reasoning: str | None = None
     reasoning_content: str | None = None
-    reasoning_details: list[_Detail] | None = None
+    reasoning_details: list[dict[str, Any]] | None = None
     content: str | None = None
     tool_calls: list[_Fragment] | None = None
 
@@ -311,6 +339,7 @@ class _Usage(msgspec.Struct):
     completion_tokens: int | None = None
     prompt_tokens_details: _Details | None = None
     completion_tokens_details: _Details | None = None
+    reasoning_tokens: int | None = None
 
     def plain(self) -> Usage:
         read, written = self.prompt_tokens_details, self.completion_tokens_details
@@ -318,23 +347,26 @@ class _Usage(msgspec.Struct):
             read=self.prompt_tokens or 0,
             written=self.completion_tokens or 0,
             cached=read.cached_tokens if read else None,
-            thought=written.reasoning_tokens if written else None,
+            thought=written.reasoning_tokens if written else self.reasoning_tokens,  # SGLang has it outside
         )
+
+
+class _Timings(msgspec.Struct):
+    """llama.cpp's own, where its usage does not tell what was cached."""
+
+    cache_n: int | None = None
 
 
 class _Chunk(msgspec.Struct):
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
     prompt_token_ids: list[int] | None = None
+    model: str | None = None
+    timings: _Timings | None = None
     error: object = None
 
 
 _CHUNK = msgspec.json.Decoder(_Chunk)
-
-
-def _detailed(delta: _Delta) -> str:
-    """The thinking of a server that gives it in pieces of several kinds, and nowhere else."""
-    return "".join(detail.text or "" for detail in delta.reasoning_details or ())
 
 
 class _Joiner:

@@ -149,6 +149,10 @@ class ScriptedEngine:
         finally:
             self.abandoned += not ended
 
+    def take_notes(self) -> tuple[str, ...]:
+        """Has nothing to say."""
+        return ()
+
     async def close(self) -> None:
         """Does nothing."""
 

@@ -219,6 +219,8 @@ class Turn:
                 thinking = False
                 continue
             thinking = self._thinking
+            for note in self.engine.take_notes():
+                yield Warned("engine-note", note)
             if (anew := self._begun_anew(reply.log)) is not None:
                 yield anew
             self.conversation.append(reply.message())
