@@ -262,3 +262,29 @@ def test_a_server_that_dies_is_told_of_and_comes_back(neovim: Neovim, live) -> N
         person.wait("it is back", function() return person.text():find("Thinking is kept", 1, true) end)
     """)
     assert "glm-lsp ended while it worked." in told["chat"]
+
+
+def test_the_help_has_every_command_option_and_group(live, tmp_path: Path) -> None:
+    told = live(
+        """
+        vim.cmd("helptags " .. vim.env.GLM_PLUGIN .. "/doc")
+        vim.cmd("help glm-lsp")
+        person.tell("help", vim.api.nvim_buf_get_lines(0, 0, -1, false))
+        local commands = {}
+        for name, command in pairs(require("glm_lsp.commands").COMMANDS) do commands[name] = command.about end
+        person.tell("commands", commands)
+        person.tell("tags", vim.fn.getcompletion(":Glm-", "help"))
+        person.tell("options", vim.tbl_keys(vim.tbl_extend("force", {}, unpack(vim.tbl_values(
+          require("glm_lsp.options").get())))))
+        person.tell("groups", vim.tbl_keys(require("glm_lsp.highlights").GROUPS))
+    """,
+        file="README",
+    )
+    (PLUGIN / "doc" / "tags").unlink()
+    text = "\n".join(told["help"])
+    assert set(told["tags"]) == {f":Glm-{name}" for name in told["commands"]}
+    for name, about in told["commands"].items():
+        assert f"{f':Glm {name}':<24}{about[:1].upper()}{about[1:]}.\n" in text
+    assert {"keys", "position", "fold"} <= set(told["options"])
+    assert not [name for name in [*told["options"], *told["groups"]] if name not in text]
+    assert max(map(len, told["help"])) <= 100
