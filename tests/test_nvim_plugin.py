@@ -287,4 +287,3 @@ def test_the_help_has_every_command_option_and_group(live, tmp_path: Path) -> No
         assert f"{f':Glm {name}':<24}{about[:1].upper()}{about[1:]}.\n" in text
     assert {"keys", "position", "fold"} <= set(told["options"])
     assert not [name for name in [*told["options"], *told["groups"]] if name not in text]
-    assert max(map(len, told["help"])) <= 100
