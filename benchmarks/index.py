@@ -3,7 +3,8 @@
 Never fetches a corpus: GLM_LSP_CORPUS names folders (such as an unpacked source distribution of Django, or a kernel's
 sources), separated by colons; without it, the project's own sources are measured.
 
-The peer is tree-sitter alone, parsing the same files in as many processes; figures of CPU time count all processes.
+The peer is tree-sitter alone, parsing the same files in as many processes, and universal-ctags where it is installed;
+figures of CPU time count all processes. What definitions cost over parsing alone is taken in one process, file by file.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import os
 import random
 import resource
+import shutil
 import sqlite3
 import statistics
 import subprocess
@@ -37,7 +39,8 @@ MILLION = 1_000_000
 ASKED = 400
 WARM = 5
 
-COLD0, COLD1, CPU1, RATIO = "words of all files", "definitions too", "CPU of that", "CPU over tree-sitter alone"
+COLD0, COLD1, CPU1, ALL = "words of all files", "definitions too", "CPU of that", "all of that over tree-sitter alone"
+RATIO, WORDS, CTAGS = "definitions over tree-sitter alone", "CPU of reading all words", "universal-ctags, wall"
 FIRST, VERIFIED, SAVED = "opened again: first answer", "opened again: verified", "saved file searchable"
 EXACT, PREFIX, PART, LOOSE = "exact, p95", "prefix, p95", "substring, p95", "fuzzy, p95"
 RESIDENT, DISK = "memory of the process that answers", "size on the disk"
@@ -101,7 +104,12 @@ def _corpus(folder: Path) -> Iterator[dict[str, Any]]:
         bare_wall, bare_cpu = _bare(folder, paths)
         yield _row("tree-sitter alone", bare_wall, "s")
         yield _row("CPU of that", bare_cpu, "s")
-        yield _row(RATIO, cpu / bare_cpu, "times")
+        yield _row(ALL, cpu / bare_cpu, "times")
+        bare, definitions, words = _fresh(_PARTS, str(folder), *_listed(state, paths, list(index.listing.paths)))
+        yield _row(RATIO, definitions / bare, "times")
+        yield _row(WORDS, words, "s")
+        if (tags := _ctags(folder, state)) is not None:
+            yield _row(CTAGS, tags, "s")
         yield _row(DISK, status.bytes / 1e6, "MB")
         time.sleep(2.1)  # past the time in which a file's clock tells too little
         with contextlib.closing(Index.open(folder, settings, state=state)) as settled:
@@ -109,6 +117,26 @@ def _corpus(folder: Path) -> Iterator[dict[str, Any]]:
         first, verified = _warm(folder, state)
         yield _row(FIRST, 1e3 * first, "ms")
         yield _row(VERIFIED, 1e3 * verified, "ms")
+
+
+def _listed(place: Path, *lists: list[str]) -> Iterator[str]:
+    for number, paths in enumerate(lists):
+        file = place / f"listed-{number}"
+        file.write_text("\n".join(paths), encoding="utf-8", errors="surrogateescape")
+        yield str(file)
+
+
+def _ctags(folder: Path, place: Path) -> float | None:
+    """Seconds that universal-ctags takes for the folder, which it goes through alone; None where it is not there."""
+    program = shutil.which("ctags")
+    if (
+        program is None
+        or b"Universal" not in subprocess.run([program, "--version"], capture_output=True, check=True).stdout
+    ):
+        return None
+    began = time.perf_counter()
+    subprocess.run([program, "-R", "-f", str(place / "tags"), str(folder)], capture_output=True, check=True)
+    return time.perf_counter() - began
 
 
 def _warm(folder: Path, state: Path) -> tuple[float, float]:
@@ -261,6 +289,34 @@ for name in Path(sys.argv[1]).read_text(errors="surrogateescape").splitlines():
     if language.name not in parsers:
         parsers[language.name] = tree_sitter.Parser(language.load()[0])
     parsers[language.name].parse(Path(name).read_bytes())
+"""
+
+_PARTS = """
+import os, sys, time
+from pathlib import Path
+import tree_sitter
+from glm_lsp.index import extract, words
+from glm_lsp.languages import language_of
+root = os.fsencode(sys.argv[1])
+def paths(at):
+    return [os.fsencode(line) for line in Path(sys.argv[at]).read_text(errors="surrogateescape").splitlines()]
+parsers, bare, definitions = {}, 0.0, 0.0
+for path in paths(2):
+    data, _ = extract.read(root, path)
+    language = language_of(os.fsdecode(path))
+    if language.name not in parsers:
+        parsers[language.name] = tree_sitter.Parser(language.load()[0])
+        extract.parse(path, "", 10)
+    began = time.process_time()
+    parsers[language.name].parse(data)
+    between = time.process_time()
+    extract.parse(path, extract.decoded(data), 10)
+    bare += between - began
+    definitions += time.process_time() - between
+began = time.process_time()
+for path in paths(3):
+    extract.read_words(root, path)
+print(bare, definitions, time.process_time() - began)
 """
 
 _RESIDENT = """

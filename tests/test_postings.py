@@ -26,6 +26,9 @@ TEXTS = {
 }
 
 
+VOCABULARY = [f"w{at}" for at in range(90)] + ["total", "cart_total", "readFile"]
+
+
 def filled(folder: Path | None, texts: dict[int, str]) -> Postings:
     postings = Postings.open(folder)
     add(postings, texts)
@@ -182,6 +185,44 @@ def test_many_additions_without_a_flush_are_few_segments() -> None:
         add(postings, {doc: f"word{doc}x shared"})
     assert len(postings._state.all()) <= LOOSE + 5 * TIER
     assert len(with_words(postings, "shared")) == 20 * LOOSE
+
+
+def test_a_batch_is_what_its_documents_are_one_by_one() -> None:
+    dice = random.Random(5)
+    docs = dice.sample(range(1, 10_000), 3 * LOOSE)
+    packed = [words.counts(" ".join(dice.choices(VOCABULARY, k=dice.randint(0, 40))).encode()) for _ in docs]
+    whole = segments.Segment.of_all(docs, packed)
+    singly = segments.merged([segments.Segment.of(doc, *one) for doc, one in zip(docs, packed, strict=True)])
+    for name in ("terms", "starts", "docs", "counts", "ids", "lengths"):
+        one, other = getattr(whole, name), getattr(singly, name)
+        assert one.dtype == other.dtype
+        assert one.tolist() == other.tolist(), name
+    assert whole.words == singly.words
+    nothing = segments.Segment.of_all([3, 4], [(b"", b"", 0)] * 2)
+    assert nothing.living().tolist() == [3, 4]
+    assert nothing.places(7)[0].tolist() == []
+
+
+def test_a_large_batch_answers_as_small_ones_do() -> None:
+    texts = {doc: f"w{doc % 7} cart{doc % 3} total" for doc in range(1, 5 * LOOSE)}
+    at_once, singly = Postings.open(None), Postings.open(None)
+    add(singly, {400_000: "cart1 w2"})
+    add(at_once, {400_000: "cart1 w2"})
+    add(at_once, texts)
+    for doc, text in texts.items():
+        add(singly, {doc: text})
+    assert with_words(at_once, "w2", "cart1") == with_words(singly, "w2", "cart1")
+    assert scores(at_once, "w2 cart1") == scores(singly, "w2 cart1")
+
+
+def test_documents_that_are_not_held_are_told_apart(tmp_path: Path) -> None:
+    postings = filled(tmp_path / "p", TEXTS)
+    postings.flush()
+    add(postings, {9: "cart"})
+    postings.drop([2])
+    assert postings.fresh([9, 1, 2, 5, 40_000, 41_000]) == [2, 5, 41_000]
+    assert postings.fresh([]) == []
+    assert Postings.open(None).fresh([4]) == [4]
 
 
 def test_no_segment_grows_past_what_its_places_can_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

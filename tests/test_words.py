@@ -100,6 +100,13 @@ def test_the_same_words_are_found_after_the_memory_of_words_was_cleared(monkeypa
     assert words.counts(text[::-1] + b" " + text) is not None
 
 
+def test_words_are_the_same_however_many_came_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"word{n} camelCase{n % 5} snake_{n % 3}_case2".encode() for n in range(60)]
+    before = [words.counts(text) for text in texts]
+    monkeypatch.setattr(words._Terms, "MOST", 10)  # the memory of words is soon full, and full again
+    assert [words.counts(text) for text in [*texts, *texts]] == [*before, *before]
+
+
 def test_a_question_weighs_the_whole_name_above_its_parts_and_leaves_little_words_out() -> None:
     weights = words.query("Please fix the cart_total of the cart")
     assert set(weights) == {term("cart_total"), term("cart"), term("total")}

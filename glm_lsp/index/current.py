@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from glm_lsp.store.index_rows import TO_PARSE
 
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from glm_lsp.languages.facts import Facts
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(NamedTuple):
     """What is known of a content: its id by git's count, size in bytes, kind, how far it is (as in the store), a note."""
 
     oid: bytes
@@ -77,8 +76,15 @@ class Current:
     def replace(self, files: Iterable[tuple[str, int, Content]]) -> None:
         """Says what all files are."""
         with self._lock:
-            self.contents, self.details, self._holders, self._sorted = {}, {}, {}, None
-            self.place(files)
+            contents: dict[str, int] = {}
+            details: dict[int, Content] = {}
+            holders: dict[int, tuple[str, ...]] = {}
+            for path, content, detail in files:
+                contents[path] = content
+                details[content] = detail
+                holders[content] = (*holders[content], path) if content in holders else (path,)
+            self.contents, self.details, self._holders, self._sorted = contents, details, holders, None
+            self.version += 1
 
     def settle(self, states: Mapping[int, tuple[int, str]]) -> None:
         """Says how far contents are, and what went wrong."""

@@ -12,6 +12,7 @@ import contextlib
 import functools
 import hashlib
 import importlib
+import itertools
 import os
 import stat
 import struct
@@ -25,9 +26,12 @@ import msgspec
 from glm_lsp.index.kinds import LARGEST, Kind, by_name, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from glm_lsp.languages.facts import Facts
+
+UNWATCHED = 200_000
+"""Bytes up to which nothing but the worker's own time limit ends a parse."""
 
 Row = tuple[str, str, str, int, int, int, int, str, str]
 """A definition's fields, in their order."""
@@ -124,18 +128,33 @@ def read_facts(root: bytes, path: bytes, expected: bytes, seconds: float) -> Par
 def parse(path: bytes, text: str, seconds: float, *, typed: bool = False) -> Parsed:
     """Parses a text, `typed` after one of the same path that differs a little; what stands in the way is said."""
     try:
-        found = (_typed() if typed else _saved())(os.fsdecode(path), text, seconds=seconds / 2)
+        found = _found(os.fsdecode(path), text, seconds / 2, typed=typed)
     except MemoryError:
         return Parsed(why="parsing it takes too much memory")
     except Exception as error:  # noqa: BLE001 - a fault in one language's rules must not end the others
         return Parsed(why=f"parsing it failed ({type(error).__name__}: {str(error)[:100]})")
+    return Parsed(why="its parser gave up") if found is None else found
+
+
+def _found(path: str, text: str, seconds: float, *, typed: bool) -> Parsed | None:
+    if typed:
+        facts = _typed()(path, text, seconds=seconds)
+        if facts is None:
+            return None
+        rows = tuple(
+            (d.name, d.qualified, d.kind, d.first_line, d.last_line, d.line, d.column, d.signature, d.doc)
+            for d in facts.definitions
+        )
+        return Parsed("", False, rows, pack_uses(facts.uses, level=0), tuple(facts.imports))
+    from glm_lsp.languages.facts import LONGEST, found_in  # noqa: PLC0415 - only workers pay for it
+
+    found = found_in(path, text, seconds=seconds, unwatched=UNWATCHED)
     if found is None:
-        return Parsed(why="its parser gave up")
-    rows = tuple(
-        (d.name, d.qualified, d.kind, d.first_line, d.last_line, d.line, d.column, d.signature, d.doc)
-        for d in found.definitions
-    )
-    return Parsed("", False, rows, pack_uses(found.uses, level=0 if typed else 1), tuple(found.imports))
+        return None
+    uses = {word: [*dict.fromkeys(at)] if len(at) > 1 else at for word, at in found.uses.items() if at}
+    if any(len(word) > LONGEST for word in uses):
+        uses = {word: at for word, at in uses.items() if len(word) <= LONGEST}
+    return Parsed("", False, tuple(found.definitions), _packed(uses, 1), found.imports)
 
 
 def read(root: bytes, path: bytes) -> tuple[bytes | None, os.stat_result]:
@@ -179,10 +198,14 @@ def stand_in_id(path: bytes, info: os.stat_result) -> bytes:
 
 def pack_uses(uses: Mapping[str, tuple[int, ...]], *, level: int = 1) -> bytes:
     """Names and their lines in few bytes, the fewer the higher the level; `unpack_uses` and `lines_of` read them."""
+    return _packed({name.encode(): lines for name, lines in uses.items()}, level)
+
+
+def _packed(uses: Mapping[bytes, Sequence[int]], level: int) -> bytes:
     names = sorted(uses)
-    text = "\n".join(names).encode()
-    counts = array("I", (len(uses[name]) for name in names))
-    lines = array("I", (line for name in names for line in uses[name]))
+    text = b"\n".join(names)
+    found = [uses[name] for name in names]
+    counts, lines = array("I", map(len, found)), array("I", itertools.chain.from_iterable(found))
     return zlib.compress(struct.pack("=II", len(names), len(text)) + text + counts.tobytes() + lines.tobytes(), level)
 
 
@@ -209,12 +232,6 @@ def lines_of(packed: bytes, name: str) -> tuple[int, ...]:
 
 class _Facts(Protocol):
     def __call__(self, path: str, text: str, *, seconds: float) -> Facts | None: ...
-
-
-def _saved() -> _Facts:
-    from glm_lsp.languages.facts import facts  # noqa: PLC0415 - only workers pay for it
-
-    return facts
 
 
 @functools.cache

@@ -114,7 +114,7 @@ class Keeper:
     def worded(self, contents: Iterable[int]) -> set[int]:
         """Those of these contents whose words are listed."""
         asked = set(contents)
-        return asked.intersection(self.postings().documents().tolist()) if asked else asked
+        return asked.difference(self.postings().fresh(asked)) if asked else asked
 
     def collect(self, most: int) -> None:
         """Drops contents that no file holds, where there are more than so many."""
@@ -131,7 +131,7 @@ class Keeper:
 
     def _list(self, words: Mapping[int, extract.Words]) -> None:
         postings = self.postings()
-        fresh = [number for number in words if not postings.holds(number)]
+        fresh = postings.fresh(words)
         if not fresh:
             return
         postings.add(fresh, [(words[n].terms, words[n].counts, words[n].total) for n in fresh])

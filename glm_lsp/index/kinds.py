@@ -63,7 +63,9 @@ def kind_of(path: str, data: bytes) -> Kind:
         return told
     if len(data) > _LONG_LINE and _minified(path, data):
         return Kind.MINIFIED
-    return Kind.GENERATED if _GENERATED.search(data[:1500]) else Kind.SOURCE
+    head = data[:1500]
+    # The word stands in all that the expression may find, which takes long to say no.
+    return Kind.GENERATED if b"generated" in head.lower() and _GENERATED.search(head) else Kind.SOURCE
 
 
 def _minified(path: str, data: bytes) -> bool:

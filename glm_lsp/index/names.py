@@ -45,11 +45,16 @@ def find(rows: IndexRows, buffers: Mapping[str, Buffer], name: str, how: How, li
     from glm_lsp.languages.facts import Definition as made  # noqa: N813, PLC0415 - the grammars' library costs time at the start
 
     hits = _hits(rows, name, how, more)
-    found = [
-        Found(path, made(*row), 1.0 if how == "exact" else score(name, row[0], how))
-        for raw, row in hits
-        if (path := os.fsdecode(raw)) not in typed
-    ]
+    fits: dict[str, float] = {}
+    found: list[Found] = []
+    for raw, row in hits:
+        path = os.fsdecode(raw)
+        if path in typed:
+            continue
+        fit = fits.get(row[0])
+        if fit is None:  # one name may have many definitions
+            fit = fits[row[0]] = 1.0 if how == "exact" else score(name, row[0], how)
+        found.append(Found(path, made(*row), fit))
     for path, facts in typed.items():
         for definition in facts.definitions:
             fit = score(name, definition.name, how)

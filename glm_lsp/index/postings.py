@@ -100,6 +100,12 @@ class Postings:
         """
         with self._writing:
             state = self._state
+            if len(docs) > LOOSE:
+                fresh = [
+                    Segment.of_all(docs[at : at + FULL], packed[at : at + FULL]) for at in range(0, len(docs), FULL)
+                ]
+                self._state = _State(state.disk, _tidy([*state.memory, *fresh]), state.loose)
+                return
             loose = (*state.loose, *(Segment.of(doc, *given) for doc, given in zip(docs, packed, strict=True)))
             if len(loose) <= LOOSE:
                 self._state = _State(state.disk, state.memory, loose)
@@ -170,6 +176,15 @@ class Postings:
     def holds(self, doc: int) -> bool:
         """Whether the document was added, and not dropped since."""
         return any(segment.holds(doc) for segment in self._state.all())
+
+    def fresh(self, docs: Iterable[int]) -> list[int]:
+        """Those of the documents that are not held."""
+        asked = np.fromiter(docs, np.uint32)
+        held = np.zeros(len(asked), np.bool_)
+        for segment in self._state.all() if len(asked) else ():
+            at = np.minimum(np.searchsorted(segment.ids, asked), len(segment.ids) - 1)
+            held |= (segment.ids[at] == asked) & (True if segment.dead is None else ~segment.dead[at])
+        return [int(doc) for doc in asked[~held]]
 
     def __len__(self) -> int:
         return sum(len(segment.ids) for segment in self._state.all())

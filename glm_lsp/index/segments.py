@@ -82,6 +82,28 @@ class Segment:
             length,
         )
 
+    @classmethod
+    def of_all(cls, docs: Sequence[int], packed: Sequence[tuple[bytes, bytes, int]]) -> Segment:
+        """The segment of several documents, of what `words.counts` gave for each: as many of `of`, merged, but at once."""
+        order = sorted(range(len(docs)), key=docs.__getitem__)
+        given = [packed[at] for at in order]
+        both = np.frombuffer(b"".join([terms for terms, _, _ in given]), "<u4").astype(np.uint64) << np.uint64(16)
+        both |= np.repeat(np.arange(len(given), dtype=np.uint64), [len(counts) for _, counts, _ in given])
+        counts = np.frombuffer(b"".join([counts for _, counts, _ in given]), np.uint8)
+        places = np.argsort(both, kind="stable")
+        both = both[places]
+        terms = (both >> np.uint64(16)).astype(np.uint32)
+        starts = np.flatnonzero(np.concatenate((np.ones(min(1, len(terms)), np.bool_), terms[1:] != terms[:-1])))
+        return cls(
+            terms[starts],
+            np.append(starts, len(terms)).astype(np.uint64),
+            (both & np.uint64(0xFFFF)).astype(np.uint16),
+            counts[places],
+            np.array([docs[at] for at in order], np.uint32),
+            np.array([min(length, 0xFFFFFFFF) for _, _, length in given], np.uint32),
+            sum(length for _, _, length in given),
+        )
+
     def places(self, term: int) -> tuple[Places, Counts]:
         """The list of a term and the counts beside it; both empty where no document has it.
 

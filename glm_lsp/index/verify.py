@@ -9,14 +9,15 @@ import os
 import stat
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from glm_lsp.index.current import Content
 from glm_lsp.index.kinds import Kind
 from glm_lsp.store.index_rows import FileRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Set as AbstractSet
 
     from glm_lsp.index.walk import Listing
     from glm_lsp.store.index_rows import ContentRow, IndexRows
@@ -25,8 +26,7 @@ RACY_NS = 2_000_000_000
 """A file that was read so soon after its last change may have changed again in the same tick of its clock."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """A file as the rows have it."""
 
     content: int
@@ -66,7 +66,7 @@ def stored(rows: IndexRows) -> dict[str, Stored]:
 
 def compare(
     listing: Listing,
-    wanted: Collection[str],
+    wanted: AbstractSet[str],
     before: Mapping[str, Stored],
     rows: IndexRows,
     *,
@@ -84,15 +84,17 @@ def compare(
         worded: those of these contents whose words are known; the word lists may lag behind the rows.
     """
     changes = Changes(gone=[path for path in before if path not in wanted])
-    kept = {path: before[path] for path in wanted if path in before and _same(listing, path, before[path])}
-    known = worded({row.content for row in kept.values() if row.detail.kind.has_words})
+    blobs, worded_to = listing.blobs, Kind.MINIFIED  # as `Kind.has_words`, without a call for each
+    kept = {
+        path: row
+        for path, row in before.items()
+        if path in wanted and (blobs.get(path) == row.detail.oid.hex() or _same(listing, path, row))
+    }
+    known = worded({row.content for row in kept.values() if row.detail.kind <= worded_to})
     lookups: dict[str, tuple[bytes, str]] = {}
-    for path in wanted:
-        row = kept.get(path)
-        if row is not None:
-            if row.detail.kind.has_words and row.content not in known:
-                changes.to_read.append(path)
-        elif (blob := listing.blobs.get(path)) is not None:
+    changes.to_read += [path for path, row in kept.items() if row.content not in known and row.detail.kind <= worded_to]
+    for path in wanted - kept.keys():
+        if (blob := blobs.get(path)) is not None:
             lookups[path] = (bytes.fromhex(blob), language(path))
         else:
             changes.to_read.append(path)

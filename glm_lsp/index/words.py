@@ -135,41 +135,67 @@ def _terms(word: str) -> list[int]:
 
 
 def _ascii_terms(word: bytes) -> list[int]:
+    packed = _packed_terms(word)
+    return list(struct.unpack(f"<{len(packed) >> 2}I", packed))
+
+
+def _packed_terms(word: bytes) -> bytes:
     lower = word.lower()
     if len(lower) < 2 or lower[0] <= _NINE or lower in _UNLISTED:
-        return []
-    terms = [crc32(lower[:LONGEST])]
+        return b""
+    whole = _pack(crc32(lower[:LONGEST]))
     if lower == word and word.isalpha():  # as most words are
-        return terms
+        return whole
+    terms = [whole]
     for part in _ASCII_PART.findall(word):
+        terms += _parts_of[part]
+    return b"".join(terms if len(terms) < 3 and terms[0] != terms[-1] else dict.fromkeys(terms))
+
+
+class _Parts(dict[bytes, tuple[bytes, ...]]):
+    """The packed terms of a part of a word; the parts of many words are the same."""
+
+    def __missing__(self, part: bytes) -> tuple[bytes, ...]:
+        if len(self) >= _Terms.MOST:
+            self.clear()
         small = part.lower()
-        if len(small) > 1 and small not in _UNLISTED:
-            terms.append(crc32(small[:LONGEST]))
+        terms = [small] if len(small) > 1 and small not in _UNLISTED else []
         if small[-1] <= _NINE and len(letters := small.rstrip(b"0123456789")) > 1 and letters not in _UNLISTED:
-            terms.append(crc32(letters[:LONGEST]))
-    return terms if len(terms) < 3 and terms[0] != terms[-1] else list(dict.fromkeys(terms))
+            terms.append(letters)
+        found = self[part] = tuple(_pack(crc32(one[:LONGEST])) for one in terms)
+        return found
 
 
 class _Terms(dict[bytes, bytes]):
-    """What a word of a file gives, packed; the words of a project are few, and met again in every file."""
+    """What a word of a file gives, packed; the words of a project are few, and met again in every file.
 
-    MOST = 200_000  # about 30 MB
+    When there are too many, those that were met since the last time stay for as long again.
+    """
+
+    MOST = 150_000  # twice that, with what is `old`, takes some 50 MB
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.old: dict[bytes, bytes] = {}
 
     def __missing__(self, word: bytes) -> bytes:
         if len(self) >= self.MOST:
+            self.old = dict(self)
             self.clear()
-        terms = _ascii_terms(word) if word.isascii() else _foreign_terms(word)
-        packed = self[word] = struct.pack(f"<{len(terms)}I", *terms)
+        packed = self.old.get(word)
+        if packed is None:
+            packed = _packed_terms(word) if word.isascii() else _foreign_terms(word)
+        self[word] = packed
         return packed
 
 
-def _foreign_terms(word: bytes) -> list[int]:
+def _foreign_terms(word: bytes) -> bytes:
     try:
         text = word.decode()
     except UnicodeDecodeError:
         text = word.decode("latin-1")
     # Quotation marks and arrows do not belong to words.
-    return list(dict.fromkeys(term for word in _WORD.findall(text) for term in _terms(word)))
+    return b"".join(map(_pack, dict.fromkeys(term for word in _WORD.findall(text) for term in _terms(word))))
 
 
 _WORD = re.compile(r"[^\W\d]\w*")
@@ -181,4 +207,6 @@ _SEPARATED = bytes(c if c >= 0x80 or chr(c).isalnum() or c == ord("_") else ord(
 _NINE = ord("9")
 _UNLISTED = frozenset(word.encode() for word in UNLISTED)
 _ONE = np.array([True])
+_pack = struct.Struct("<I").pack
+_parts_of = _Parts()
 _terms_of = _Terms()

@@ -22,6 +22,7 @@ import tree_sitter
 from glm_lsp.languages.matches import is_hopeless, kind_within, parts_of
 from glm_lsp.languages.parsed import SECONDS, syntax_tree, utf8
 from glm_lsp.languages.table import Language, language_of
+from glm_lsp.languages.words import lines_by_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,6 +35,9 @@ DOC = 160
 
 LONGEST = 200
 """Bytes of the longest name that counts as one; longer ones are data in disguise."""
+
+Row = tuple[str, str, str, int, int, int, int, str, str]
+"""The fields of a definition, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +89,40 @@ def facts(path: str, text: str, *, seconds: float = SECONDS) -> Facts | None:
     None where we have no grammar for the path, where it takes longer than `seconds`, or where the text is so broken
     that nothing sensible can be said.
     """
+    found = found_in(path, text, seconds=seconds)
+    if found is None:
+        return None
+    return Facts(tuple(Definition(*row) for row in found.definitions), _named(found.uses), found.imports)
+
+
+class Found(NamedTuple):
+    """The same as `Facts`, as it is found, for whoever only hands it on: making it presentable takes a while.
+
+    `definitions` are the fields of each in their order; `uses` may have a line several times, and too long names.
+    """
+
+    definitions: list[Row]
+    uses: dict[bytes, list[int]]
+    imports: tuple[str, ...]
+
+
+def found_in(path: str, text: str, *, seconds: float = SECONDS, unwatched: int = 0) -> Found | None:
+    """Finds what `facts` tells; a text of up to `unwatched` bytes may take longer, which spares looking at the clock."""
     language = language_of(path)
     if language is None:
         return None
     data = utf8(text)
-    tree = syntax_tree(language, data, seconds=seconds)
+    tree = syntax_tree(language, data, seconds=seconds, unwatched=unwatched)
     if tree is None or is_hopeless(tree):
         return None
-    return facts_from(language, data, captures(language, tree.root_node), is_ascii=len(data) == len(text))
+    page = _Page(data, len(data) == len(text), _line_starts(data))
+    by_word = language.load_by_word()[1]
+    if by_word is None or _has_odd_ends(data):  # the grammars take `\r` alone for a space, and see no lines there
+        return _all_of(language, page, captures(language, tree.root_node))
+    captured = tree_sitter.QueryCursor(by_word).captures(tree.root_node)
+    own: list[tuple[int, int]] = []
+    definitions = list(_definitions(language, page, captured, own))
+    return Found(definitions, lines_by_word(language, data, captured, own), imports_from(data, captured))
 
 
 def captures(
@@ -119,9 +149,8 @@ def facts_from(
 ) -> Facts:
     """The facts that these captures tell, each node once for each capture; `starts` are the lines' bytes, if known."""
     page = _Page(data, is_ascii, starts if starts is not None else _line_starts(data))
-    own: list[tuple[int, int]] = []
-    definitions = tuple(_definitions(language, page, captured, own))
-    return Facts(definitions, _uses(page, captured.get("reference", ()), own), imports_from(data, captured))
+    found = _all_of(language, page, captured)
+    return Facts(tuple(Definition(*row) for row in found.definitions), _named(found.uses), found.imports)
 
 
 class Spanned(Protocol):
@@ -161,9 +190,21 @@ class _Found(NamedTuple):
 
 def _line_starts(data: bytes) -> Sequence[int]:
     r"""Bytes at which lines begin; a line ends at `\n`, `\r\n` or `\r`, as in editors."""
-    if b"\r" not in data:
-        return list(accumulate([len(line) + 1 for line in data.split(b"\n")], initial=0))[:-1]
-    return [0, *(m.end() for m in _LINE_END.finditer(data))]
+    starts = list(accumulate(map(len, data.splitlines(keepends=True)), initial=0))
+    if not data.endswith((b"\n", b"\r")) and data:
+        starts.pop()
+    return starts
+
+
+def _has_odd_ends(data: bytes) -> bool:
+    return b"\r" in data and data.count(b"\r") != data.count(b"\r\n")
+
+
+def _all_of(language: Language, page: _Page, captured: Mapping[str, Sequence[tree_sitter.Node]]) -> Found:
+    own: list[tuple[int, int]] = []
+    definitions = list(_definitions(language, page, captured, own))
+    uses = _uses(page, captured.get("reference", ()), own)
+    return Found(definitions, uses, imports_from(page.data, captured))
 
 
 # --- definitions -----------------------------------------------------------------------------------------------------
@@ -171,7 +212,7 @@ def _line_starts(data: bytes) -> Sequence[int]:
 
 def _definitions(
     language: Language, page: _Page, captured: Mapping[str, Sequence[tree_sitter.Node]], own: list[tuple[int, int]]
-) -> Iterator[Definition]:
+) -> Iterator[Row]:
     """The definitions in the order of the text; puts into `own` where their names begin."""
     data, is_ascii, starts = page
     outer: list[tuple[int, str, str]] = []  # where it ends, its qualified name, its kind
@@ -200,7 +241,7 @@ def _definitions(
         body = _body(node)
         row = bisect_right(starts, at) - 1
         column = at - starts[row]
-        yield Definition(
+        yield (
             name[:LONGEST],
             qualified[: 2 * LONGEST],
             kind,
@@ -368,11 +409,10 @@ def _first_line(written: bytes) -> str:
 # --- uses and imports ------------------------------------------------------------------------------------------------
 
 
-def _uses(page: _Page, nodes: Sequence[tree_sitter.Node], own: Sequence[tuple[int, int]]) -> dict[str, tuple[int, ...]]:
+def _uses(page: _Page, nodes: Sequence[tree_sitter.Node], own: Sequence[tuple[int, int]]) -> dict[bytes, list[int]]:
     data, _, starts = page
     known: dict[bytes, list[int]] = defaultdict(list)
-    if b"\r" in data and data.count(b"\r") != data.count(b"\r\n"):
-        # tree-sitter counts line feeds alone.
+    if _has_odd_ends(data):  # tree-sitter counts line feeds alone
         for node in nodes:
             known[data[node.start_byte : node.end_byte]].append(bisect_right(starts, node.start_byte))
     else:
@@ -383,8 +423,15 @@ def _uses(page: _Page, nodes: Sequence[tree_sitter.Node], own: Sequence[tuple[in
         line = bisect_right(starts, start)
         if lines is not None and line in lines:
             lines.remove(line)
+    for lines in known.values():
+        lines.sort()
+    return known
+
+
+def _named(known: Mapping[bytes, list[int]]) -> dict[str, tuple[int, ...]]:
+    """The uses as they are kept, each line once."""
     return {
-        word.decode("utf-8", "replace"): tuple(lines) if len(lines) == 1 else tuple(sorted(set(lines)))
+        word.decode("utf-8", "replace"): tuple(lines) if len(lines) == 1 else tuple(dict.fromkeys(lines))
         for word, lines in known.items()
         if lines and 0 < len(word) <= LONGEST
     }
@@ -405,7 +452,6 @@ def imports_from(data: bytes, captured: Mapping[str, Sequence[Spanned]]) -> tupl
     return tuple(dict.fromkeys(name for name in imports if name and not _ELSEWHERE.match(name)))
 
 
-_LINE_END = re.compile(rb"\r\n|\r|\n")
 _DECORATED = frozenset({b"@", b"[", b"#"})
 _DECORATION = re.compile("decorator|annotation|attribute|^line_comment$|^comment$")
 _MARKS = re.compile(rb"[(){}\[\]\n\r]|=>")

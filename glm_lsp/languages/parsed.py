@@ -323,9 +323,17 @@ _LITERAL = re.compile("string|comment|heredoc|template|text|scalar|regex|^sectio
 
 
 def syntax_tree(
-    language: Language, data: bytes, base: tree_sitter.Tree | None = None, *, seconds: float | None = None
+    language: Language,
+    data: bytes,
+    base: tree_sitter.Tree | None = None,
+    *,
+    seconds: float | None = None,
+    unwatched: int = _SMALL,
 ) -> tree_sitter.Tree | None:
-    """The tree of a text's UTF-8; None where it takes longer than `seconds`, which is `SECONDS` unless given."""
+    """The tree of a text's UTF-8; None where it takes longer than `seconds`, which is `SECONDS` unless given.
+
+    Up to `unwatched` bytes there is no such limit.
+    """
     parser = tree_sitter.Parser(language.load()[0])
     deadline = time.monotonic() + (SECONDS if seconds is None else seconds)
 
@@ -335,7 +343,7 @@ def syntax_tree(
     def late(_at: int, _has_error: bool) -> bool:
         return time.monotonic() > deadline
 
-    if base is None and len(data) <= _SMALL:
+    if base is None and len(data) <= max(unwatched, _SMALL):
         return parser.parse(data)  # asking for the time now and then is a fifteenth of the cost
     try:
         if base is None:

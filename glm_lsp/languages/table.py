@@ -8,8 +8,8 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.resources
+import re
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import tree_sitter
 
@@ -30,6 +30,7 @@ class Language:
         judged: whether the grammar knows the language so well that an edit may be called wrong by it. Not so where it
             reports errors in sound text (dialects of SQL, 1 % of Kotlin's and 5 % of Swift's files), or where lines of
             other languages stand in the text (Markdown).
+        signs: what its names are made of besides letters, digits and underscores.
     """
 
     name: str
@@ -41,19 +42,34 @@ class Language:
     leading: tuple[str, ...] = ()
     docstrings: bool = False
     judged: bool = True
+    signs: str = ""
 
     def load(self) -> tuple[tree_sitter.Language, tree_sitter.Query | None]:
         """The grammar and the symbol query, loaded once a process; the query is None where there is none."""
-        return _load(self.grammar, self.query, whole=False)
+        return _load(self.grammar, self.query, _SYMBOLS)[:2]
 
     def load_whole(self) -> tuple[tree_sitter.Language, tree_sitter.Query | None]:
         """The grammar and the query of symbols, uses and imports together; else as `load`."""
-        return _load(self.grammar, self.query, whole=True)
+        return _load(self.grammar, self.query, _NODES)[:2]
+
+    def load_by_word(self) -> tuple[tree_sitter.Language, tree_sitter.Query | None, frozenset[bytes]]:
+        """The grammar, the query of symbols, imports and of what is no name, and the words that never are one.
+
+        The query is None where the language's names are not told by its words; else as `load`.
+        """
+        return _load(self.grammar, self.query, _WORDS)
 
 
 LANGUAGES: tuple[Language, ...] = (
     Language("Python", (".py", ".pyi", ".pyw"), "tree_sitter_python:language", "#", "python.scm", docstrings=True),
-    Language("JavaScript", (".js", ".mjs", ".cjs", ".jsx"), "tree_sitter_javascript:language", "//", "javascript.scm"),
+    Language(
+        "JavaScript",
+        (".js", ".mjs", ".cjs", ".jsx"),
+        "tree_sitter_javascript:language",
+        "//",
+        "javascript.scm",
+        signs="$#",
+    ),
     Language(
         "TypeScript", (".ts", ".mts", ".cts"), "tree_sitter_typescript:language_typescript", "//", "typescript.scm"
     ),
@@ -118,8 +134,9 @@ LANGUAGES: tuple[Language, ...] = (
 
 def language_of(path: str) -> Language | None:
     """The language of a file, by its name alone; None for one we have no grammar for."""
-    name = PurePosixPath(path).name
-    return _BY_FILENAME.get(name) or _BY_SUFFIX.get(PurePosixPath(name).suffix.lower())
+    name = path.rstrip("/").rpartition("/")[2]
+    dot = name.rfind(".")
+    return _BY_FILENAME.get(name) or (_BY_SUFFIX.get(name[dot:].lower()) if dot > 0 else None)
 
 
 _BY_SUFFIX = {suffix: language for language in LANGUAGES for suffix in language.suffixes}
@@ -127,15 +144,26 @@ _BY_FILENAME = {name: language for language in LANGUAGES for name in language.fi
 
 
 @functools.cache
-def _load(grammar: str, query: str, *, whole: bool) -> tuple[tree_sitter.Language, tree_sitter.Query | None]:
+def _load(
+    grammar: str, query: str, sections: frozenset[int]
+) -> tuple[tree_sitter.Language, tree_sitter.Query | None, frozenset[bytes]]:
     language = _grammar(grammar)
     if not query:
-        return language, None
+        return language, None, frozenset()
     source = (importlib.resources.files("glm_lsp.languages") / "queries" / query).read_text(encoding="utf-8")
-    if not whole:
-        # Edits ask for symbols after every change, and each pattern more is a cost to them.
-        source = source.partition(_USES)[0]
-    return language, tree_sitter.Query(language, source)
+    # Edits ask for symbols after every change, and each pattern more is a cost to them.
+    parts = _SECTION.split(source)
+    if sections == _WORDS and len(parts) <= max(_WORDS):
+        return language, None, frozenset()
+    wanted = "\n".join(part for number, part in enumerate(parts) if number in sections)
+    said = set(_WORD.findall(wanted)) if sections == _WORDS else set()
+    kinds = (
+        language.node_kind_for_id(number)
+        for number in range(language.node_kind_count if sections == _WORDS else 0)
+        if language.node_kind_is_visible(number) and not language.node_kind_is_named(number)
+    )
+    words = frozenset(kind.encode() for kind in kinds if kind and kind.isidentifier() and kind not in said)
+    return language, tree_sitter.Query(language, wanted), words
 
 
 @functools.cache
@@ -144,5 +172,10 @@ def _grammar(place: str) -> tree_sitter.Language:
     return tree_sitter.Language(getattr(importlib.import_module(module), function)())
 
 
-_USES = "; ---- uses and imports"
-"""How the line begins that parts a query file: symbols above it, what only the index asks for below."""
+_SECTION = re.compile(r"^; ---- .*$", re.MULTILINE)
+"""The lines that part a query file: symbols; imports and what else only the index asks for; names, each by its node;
+and, where a whole text's names are told by its words, what of the text is none."""
+
+_SYMBOLS, _NODES, _WORDS = frozenset({0}), frozenset({0, 1, 2}), frozenset({0, 1, 3})
+
+_WORD = re.compile(r'"(\w+)"')

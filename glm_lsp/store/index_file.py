@@ -125,6 +125,17 @@ class IndexFile:
                     return _worded(whole, db)
             return _worded(whole, db)
 
+    def hurry(self, *, much: bool) -> None:
+        """Makes ready for very many rows, or, when they are written, for few again; needs more memory meanwhile."""
+        with self._write_lock:
+            if self._writing is None or not self.writer or self.folder is None:
+                return
+            with contextlib.suppress(sqlite3.Error):  # a reader may be in the way of it, and it is no loss
+                self._writing.execute(f"PRAGMA cache_size = {-1000 * (_MUCH if much else _FEW)}")
+                if not much:
+                    self._writing.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                    self._writing.execute("PRAGMA shrink_memory")
+
     def changes(self) -> int:
         """A number that is another one when another process has committed."""
         return int(self.read(lambda db: db.execute("PRAGMA data_version").fetchone()[0]))
@@ -222,8 +233,8 @@ class IndexFile:
             if not path.exists():
                 _remove(path)  # a log without its file would be taken for the new file's
                 path.touch(mode=0o600)
-            self._writing = _connection(path, megabytes=16)
-            for pragma in ("journal_mode = WAL", "synchronous = NORMAL"):
+            self._writing = _connection(path, megabytes=_FEW)
+            for pragma in _WRITER:
                 self._writing.execute(f"PRAGMA {pragma}").fetchone()
             if self._state(self._writing) != (OURS, VERSION, self.fingerprint):
                 self._begin(path)
@@ -248,8 +259,8 @@ class IndexFile:
             db.close()
             _remove(path)
             path.touch(mode=0o600)
-            self._writing = db = _connection(path, megabytes=16)
-            for pragma in ("journal_mode = WAL", "synchronous = NORMAL"):
+            self._writing = db = _connection(path, megabytes=_FEW)
+            for pragma in _WRITER:
                 db.execute(f"PRAGMA {pragma}").fetchone()
         self._make(db)
 
@@ -338,6 +349,9 @@ def _words(error: Exception) -> str:
     words = getattr(error, "strerror", None) or str(error)
     return words[:1].lower() + words[1:]
 
+
+_WRITER = ("journal_mode = WAL", "synchronous = NORMAL", "wal_autocheckpoint = 8000")
+_FEW, _MUCH = 16, 64  # megabytes of pages that the writer keeps in memory
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;;

@@ -130,15 +130,15 @@ class IndexRows:
 
         def work(db: sqlite3.Connection) -> None:
             names = self._names(db, {row[0] for one in facts for row in one.definitions})
-            for one in facts:
-                db.execute("DELETE FROM definitions WHERE content = ?", (one.content,))
-                db.executemany(
-                    "INSERT INTO definitions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        (one.content, seq, names[row[0]], None if row[1] == row[0] else row[1], *row[2:])
-                        for seq, row in enumerate(one.definitions)
-                    ),
-                )
+            db.executemany("DELETE FROM definitions WHERE content = ?", ((one.content,) for one in facts))
+            db.executemany(
+                "INSERT INTO definitions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    (one.content, seq, names[row[0]], None if row[1] == row[0] else row[1], *row[2:])
+                    for one in facts
+                    for seq, row in enumerate(one.definitions)
+                ),
+            )
             db.executemany(
                 "INSERT OR REPLACE INTO facts VALUES (?, ?, ?)",
                 ((one.content, one.uses, "\n".join(one.imports)) for one in facts if one.state == PARSED),
@@ -172,18 +172,15 @@ class IndexRows:
         return self.file.write(work)
 
     def _names(self, db: sqlite3.Connection, names: Collection[str]) -> dict[str, int]:
+        # In order: the rows of one name lie together in the index that is searched.
+        ordered = sorted(names)
         found: dict[str, int] = {}
-        fresh: list[tuple[int, str]] = []
+        for some in _chunks(ordered):
+            query = f"SELECT name, id FROM names WHERE name COLLATE NOCASE IN ({_marks(some)})"  # noqa: S608 - question marks
+            found.update(db.execute(query, some))
         following = int(db.execute("SELECT coalesce(max(id), 0) FROM names").fetchone()[0]) + 1
-        # A list of its own, in order: the rows of one name lie together in the index that is searched.
-        for name in sorted(names):
-            row = db.execute(_NAME, (name, name)).fetchone()
-            if row is None:
-                fresh.append((following, name))
-                found[name] = following
-                following += 1
-            else:
-                found[name] = row[0]
+        fresh = list(enumerate((name for name in ordered if name not in found), following))
+        found.update((name, number) for number, name in fresh)
         db.executemany("INSERT INTO names VALUES (?, ?, ?)", ((number, name, initials(name)) for number, name in fresh))
         if self.file.grams:
             db.executemany("INSERT INTO grams (rowid, name) VALUES (?, ?)", fresh)
@@ -300,5 +297,4 @@ def _quoted(text: str) -> str:
 
 _FIRST_LETTERS = re.compile(r"(?<![^\W_])[^\W_]|(?<=[^\W_A-Z])[A-Z]")
 _BEHIND_ALL = "\U0010ffff"
-_NAME = "SELECT id FROM names WHERE name = ? COLLATE NOCASE AND name = ?"
 _COLUMNS = "n.name, coalesce(d.qualified, n.name), d.kind, d.first_line, d.last_line, d.line, d.col, d.signature, d.doc"

@@ -10,7 +10,8 @@
 (property_declaration name: (identifier) @name) @definition.property
 (local_function_statement name: (identifier) @name) @definition.function
 
-; ---- uses and imports: read by facts() alone, not by whoever edits ----
-(identifier) @reference
+; ---- imports and more: read by facts() alone, not by whoever edits ----
 (using_directive name: (_) (_) @import)
 (using_directive . (_) @import .)
+; ---- names, each by its node ----
+(identifier) @reference

@@ -12,9 +12,10 @@
 (type_declaration . (type_spec name: (type_identifier) @name) .) @definition.class
 (type_declaration . (type_alias name: (type_identifier) @name) .) @definition.type
 
-; ---- uses and imports: read by facts() alone, not by whoever edits ----
+; ---- imports and more: read by facts() alone, not by whoever edits ----
 (source_file (const_declaration (const_spec name: (identifier) @name) @definition.constant))
 (source_file (var_declaration (var_spec name: (identifier) @name) @definition.constant))
 (source_file (var_declaration (var_spec_list (var_spec name: (identifier) @name) @definition.constant)))
-[(identifier) (type_identifier) (field_identifier) (package_identifier)] @reference
 (import_spec path: (_) @import)
+; ---- names, each by its node ----
+[(identifier) (type_identifier) (field_identifier) (package_identifier)] @reference

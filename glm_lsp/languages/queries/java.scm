@@ -7,6 +7,7 @@
 (constructor_declaration name: (identifier) @name) @definition.method
 (compact_constructor_declaration name: (identifier) @name) @definition.method
 
-; ---- uses and imports: read by facts() alone, not by whoever edits ----
-[(identifier) (type_identifier)] @reference
+; ---- imports and more: read by facts() alone, not by whoever edits ----
 (import_declaration [(identifier) (scoped_identifier)] @import)
+; ---- names, each by its node ----
+[(identifier) (type_identifier)] @reference

@@ -21,11 +21,19 @@
 (export_statement declaration: (lexical_declaration . (variable_declarator name: (identifier) @name value: [(arrow_function) (function_expression) (generator_function)]) .)) @definition.function
 (export_statement declaration: (lexical_declaration . (variable_declarator name: (identifier) @name value: (class)) .)) @definition.class
 
-; ---- uses and imports: read by facts() alone, not by whoever edits ----
+; ---- imports and more: read by facts() alone, not by whoever edits ----
 (program (lexical_declaration (variable_declarator name: (identifier) @name value: [(string) (number) (template_string) (array) (object) (call_expression) (new_expression) (true) (false) (member_expression) (regex) (binary_expression)]) @definition.constant))
 (program (export_statement declaration: (lexical_declaration (variable_declarator name: (identifier) @name value: [(string) (number) (template_string) (array) (object) (call_expression) (new_expression) (true) (false) (member_expression) (regex) (binary_expression)]) @definition.constant)))
-[(identifier) (property_identifier) (private_property_identifier) (shorthand_property_identifier) (shorthand_property_identifier_pattern)] @reference
 (import_statement source: (string) @import)
 (export_statement source: (string) @import)
 (call_expression function: (import) arguments: (arguments . (string) @import))
 ((call_expression function: (identifier) @_require arguments: (arguments . (string) @import .)) (#eq? @_require "require"))
+; ---- names, each by its node ----
+[(identifier) (property_identifier) (private_property_identifier) (shorthand_property_identifier) (shorthand_property_identifier_pattern)] @reference
+; ---- names as words: what of the text is none; all other words that no keyword is are names ----
+[(hash_bang_line) (html_comment) (jsx_text) (html_character_reference)] @opaque
+[(comment) (string) (template_string) (regex) (statement_identifier) (this) (super) (true) (false) (null) (undefined)] @opaque
+(template_substitution) @clear
+"${" @opaque
+; Nearly every keyword may name a property.
+["as" "async" "await" "break" "case" "catch" "class" "const" "continue" "debugger" "default" "delete" "do" "else" "export" "extends" "finally" "for" "from" "function" "get" "if" "import" "in" "instanceof" "let" "meta" "new" "of" "return" "set" "static" "switch" "target" "throw" "try" "typeof" "using" "var" "void" "while" "with" "yield"] @opaque

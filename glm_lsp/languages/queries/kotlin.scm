@@ -9,6 +9,7 @@
 (source_file (property_declaration (variable_declaration . (identifier) @name)) @definition.property)
 (class_body (property_declaration (variable_declaration . (identifier) @name)) @definition.property)
 
-; ---- uses and imports: read by facts() alone, not by whoever edits ----
-(identifier) @reference
+; ---- imports and more: read by facts() alone, not by whoever edits ----
 (import (qualified_identifier) @import)
+; ---- names, each by its node ----
+(identifier) @reference

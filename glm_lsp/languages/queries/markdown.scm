@@ -2,6 +2,6 @@
 (section . (atx_heading heading_content: (_) @name)) @definition.heading
 (setext_heading heading_content: (paragraph) @name) @definition.heading
 
-; ---- uses and imports: read by facts() alone, not by whoever edits ----
+; ---- imports and more: read by facts() alone, not by whoever edits ----
 (link_reference_definition (link_destination) @import)
 (inline) @prose

@@ -5,10 +5,11 @@
 (trait_declaration name: (name) @name) @definition.class
 (enum_declaration name: (name) @name) @definition.enum
 
-; ---- uses and imports: read by facts() alone, not by whoever edits ----
-(name) @reference
+; ---- imports and more: read by facts() alone, not by whoever edits ----
 (namespace_use_clause [(name) (qualified_name)] @import)
 (require_expression (string (string_content) @import))
 (require_once_expression (string (string_content) @import))
 (include_expression (string (string_content) @import))
 (include_once_expression (string (string_content) @import))
+; ---- names, each by its node ----
+(name) @reference

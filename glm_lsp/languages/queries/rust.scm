@@ -13,10 +13,9 @@
 (impl_item type: (generic_type type: (type_identifier) @name)) @scope
 (impl_item type: (scoped_type_identifier name: (type_identifier) @name)) @scope
 
-; ---- uses and imports: read by facts() alone, not by whoever edits ----
+; ---- imports and more: read by facts() alone, not by whoever edits ----
 (const_item name: (identifier) @name) @definition.constant
 (static_item name: (identifier) @name) @definition.constant
-[(identifier) (type_identifier) (field_identifier) (shorthand_field_identifier)] @reference
 (use_declaration argument: [(identifier) (scoped_identifier) (use_list)] @import)
 (use_declaration argument: (scoped_use_list path: (_) @import))
 (use_declaration argument: (use_as_clause path: (_) @import))
@@ -24,3 +23,5 @@
 (extern_crate_declaration name: (identifier) @import)
 (mod_item name: (identifier) @import !body)
 (attribute_item) @leading
+; ---- names, each by its node ----
+[(identifier) (type_identifier) (field_identifier) (shorthand_field_identifier)] @reference

@@ -10,6 +10,7 @@
 (template_body (val_definition pattern: (identifier) @name) @definition.property)
 (template_body (var_definition pattern: (identifier) @name) @definition.property)
 
-; ---- uses and imports: read by facts() alone, not by whoever edits ----
-[(identifier) (type_identifier)] @reference
+; ---- imports and more: read by facts() alone, not by whoever edits ----
 (import_declaration) @import
+; ---- names, each by its node ----
+[(identifier) (type_identifier)] @reference

@@ -7,5 +7,6 @@
 (create_type (object_reference name: (identifier) @name)) @definition.type
 (create_trigger (keyword_trigger) . (object_reference name: (identifier) @name)) @definition.trigger
 
-; ---- uses and imports: read by facts() alone, not by whoever edits ----
+; ---- imports and more: read by facts() alone, not by whoever edits ----
+; ---- names, each by its node ----
 (identifier) @reference

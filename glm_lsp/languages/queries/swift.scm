@@ -15,6 +15,7 @@
 ; An extension owns its functions and is no definition itself.
 (class_declaration declaration_kind: "extension" name: (user_type . (type_identifier) @name)) @scope
 
-; ---- uses and imports: read by facts() alone, not by whoever edits ----
-[(simple_identifier) (type_identifier)] @reference
+; ---- imports and more: read by facts() alone, not by whoever edits ----
 (import_declaration (identifier) @import)
+; ---- names, each by its node ----
+[(simple_identifier) (type_identifier)] @reference

@@ -29,12 +29,13 @@
 (export_statement declaration: (lexical_declaration . (variable_declarator name: (identifier) @name value: [(arrow_function) (function_expression) (generator_function)]) .)) @definition.function
 (export_statement declaration: (lexical_declaration . (variable_declarator name: (identifier) @name value: (class)) .)) @definition.class
 
-; ---- uses and imports: read by facts() alone, not by whoever edits ----
+; ---- imports and more: read by facts() alone, not by whoever edits ----
 (program (lexical_declaration (variable_declarator name: (identifier) @name value: [(string) (number) (template_string) (array) (object) (call_expression) (new_expression) (true) (false) (member_expression) (regex) (binary_expression)]) @definition.constant))
 (program (export_statement declaration: (lexical_declaration (variable_declarator name: (identifier) @name value: [(string) (number) (template_string) (array) (object) (call_expression) (new_expression) (true) (false) (member_expression) (regex) (binary_expression)]) @definition.constant)))
-[(identifier) (type_identifier) (property_identifier) (private_property_identifier) (shorthand_property_identifier) (shorthand_property_identifier_pattern)] @reference
 (import_statement source: (string) @import)
 (import_require_clause source: (string) @import)
 (export_statement source: (string) @import)
 (call_expression function: (import) arguments: (arguments . (string) @import))
 ((call_expression function: (identifier) @_require arguments: (arguments . (string) @import .)) (#eq? @_require "require"))
+; ---- names, each by its node ----
+[(identifier) (type_identifier) (property_identifier) (private_property_identifier) (shorthand_property_identifier) (shorthand_property_identifier_pattern)] @reference
