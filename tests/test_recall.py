@@ -6,7 +6,7 @@ import pytest
 
 from glm_lsp import prompt
 from glm_lsp.actions import find
-from glm_lsp.cli.recall import asked
+from glm_lsp.turn.recall import asked
 from glm_lsp.terms import Excerpt, Problem, Selection
 
 POINTED = prompt.selected([Selection("cart.py", 2, 3, "    return sum(\n")])

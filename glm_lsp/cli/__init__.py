@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "See what is known of the workspace, and what of it the model would be shown.",
     ),
     "serve": ("glm_lsp.cli.serve:serve", "Serve editors: the language server; `glm-lsp --stdio` for short."),
+    "acp": ("glm_lsp.cli.acp:acp", "Serve an agent panel, such as Zed's: the Agent Client Protocol."),
     "undo": ("glm_lsp.cli.undo:undo", "Take an applied run back."),
     "engine": ("glm_lsp.cli.engine:engine", "Plan, install, start, stop and watch this host's engine."),
     "doctor": ("glm_lsp.cli.doctor:doctor", "Check everything, and say what to do about what is wrong."),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from glm_lsp.cli import recall
 from glm_lsp.cli.words import count, one_line
 from glm_lsp.errors import UsageError
+from glm_lsp.turn.recall import asked
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -174,7 +175,7 @@ async def _quit(_talk: Talk, _rest: str) -> None:
 
 def welcome_back(talk: Talk) -> None:
     """Says where a conversation stands, and how its last turn ended."""
-    said = recall.asked(talk.conversation.messages)
+    said = asked(talk.conversation.messages)
     if not said:
         talk.terminal.note("/help tells more")
         return

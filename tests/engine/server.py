@@ -132,6 +132,8 @@ class ForcedEngine:
         self.replies: list[bytearray] = []
         self.refused = 0
         self._script: deque[str | list[int]] = deque()
+        self._scripts: dict[str, deque[str | list[int]]] = {}
+        self._first: asyncio.Barrier | None = None
         self._socket = running.url.removeprefix("unix:")
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -140,18 +142,27 @@ class ForcedEngine:
         if not self._ready.wait(30):
             raise RuntimeError("The relay did not start.")
 
-    def say(self, *replies: str | list[int]) -> None:
-        """Queues what the next chat requests will be answered with, in order; a list is the very tokens to say."""
-        self._script.extend(replies)
+    def say(self, *replies: str | list[int], to: str = "") -> None:
+        """Queues what the next chat requests will be answered with, in order; a list is the very tokens to say.
+
+        With `to` only requests that contain these words are, where several ask at the same time.
+        """
+        (self._scripts.setdefault(to, deque()) if to else self._script).extend(replies)
+
+    def meet(self, count: int) -> None:
+        """Holds the next requests back until there are `count` of them, which are then answered side by side."""
+        self._first = asyncio.Barrier(count)
 
     @property
     def unsaid(self) -> tuple[str | list[int], ...]:
         """What was queued and not asked for."""
-        return tuple(self._script)
+        return (*self._script, *(reply for script in self._scripts.values() for reply in script))
 
     def reset(self) -> None:
         """Forgets the queue and the records."""
         self._script.clear()
+        self._scripts.clear()
+        self._first = None
         self.requests.clear()
         self.replies.clear()
         self.refused = 0
@@ -194,11 +205,16 @@ class ForcedEngine:
             chat = json.loads(body)
         if chat is not None and not self._is_probe(chat):
             self.requests.append(chat)
-            if not self._script:
+            if (barrier := self._first) is not None:
+                async with asyncio.timeout(60):
+                    await barrier.wait()
+                self._first = None
+            script = next((own for words, own in self._scripts.items() if own and words in body.decode()), self._script)
+            if not script:
                 self.refused += 1
                 message = "The test has nothing left to say: one more engine.say(...), or one request too many."
                 return web.json_response({"error": {"message": message, "code": 400}}, status=400)
-            wanted = self._script.popleft()
+            wanted = script.popleft()
             tokens = wanted if isinstance(wanted, list) else await self._tokens(wanted)
             chat = chat | {"vllm_xargs": {"force_token_ids": tokens}}
             self.replies.append(said)
