@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup try test test-fast check format generate bench clean
+.PHONY: setup try test test-fast test-editors check format generate bench clean
 
 setup: .venv/.ready .venv-engine/.ready
 
@@ -26,6 +26,12 @@ test: setup
 
 test-fast: .venv/.ready
 	$(BIN)/python -m pytest -m "not engine"
+
+# Editors that are packages of the system; they are installed where they are missing and it can be done.
+test-editors: .venv/.ready
+	@command -v emacs >/dev/null || { apt-get update -q && apt-get install -qy emacs-nox elpa-eglot elpa-lsp-mode; } \
+	  || { echo "Install Emacs with Eglot and lsp-mode: apt install emacs-nox elpa-eglot elpa-lsp-mode"; exit 1; }
+	$(BIN)/python -m pytest tests/other_editors/emacs.py
 
 check: .venv/.ready
 	$(BIN)/ruff format --check .
