@@ -10,6 +10,7 @@ stand in what was chosen; signatures alone do not count.
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import statistics
 import subprocess
@@ -81,21 +82,58 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 "questions": len(shares[BUDGETS[0]]),
                 "functions": {str(budget): round(statistics.mean(of), 3) for budget, of in shares.items()},
                 "files": {str(budget): round(statistics.mean(of), 3) for budget, of in files.items()},
+                "errors": {
+                    kind: {str(budget): round(_error(values), 3) for budget, values in of.items()}
+                    for kind, of in (("functions", shares), ("files", files))
+                },
                 "p50_ms": round(1e3 * statistics.median(seconds), 1),
                 "p95_ms": round(1e3 * statistics.quantiles(seconds, n=20)[-1], 1),
             }
         )
-    return {"repositories": found, "note": "Macro means over questions; tokens are reckoned, rather too many."}
+    return {
+        "repositories": found,
+        "mean": {
+            kind: {
+                str(budget): round(statistics.mean(one[kind][str(budget)] for one in found), 3) for budget in BUDGETS
+            }
+            for kind in ("functions", "files")
+        },
+        "errors": {
+            kind: {
+                str(budget): round(math.hypot(*(one["errors"][kind][str(budget)] for one in found)) / len(found), 3)
+                for budget in BUDGETS
+            }
+            for kind in ("functions", "files")
+        },
+        "note": "Means over questions, then over repositories, with standard errors; tokens are reckoned, rather too "
+        "many.",
+    }
 
 
 def table(result: dict[str, Any]) -> list[tuple[str, ...]]:
     """Rows for printing, the first one being the heading."""
     heading = [f"functions in {budget:,}" for budget in BUDGETS] + [f"files in {budget:,}" for budget in BUDGETS]
     rows: list[tuple[str, ...]] = [("repository", "n", *heading, "p50 ms", "p95 ms")]
-    for one in result["repositories"]:
-        cells = [f"{value:.3f}" for kind in ("functions", "files") for value in one[kind].values()]
-        rows.append((one["repository"], str(one["questions"]), *cells, str(one["p50_ms"]), str(one["p95_ms"])))
+    rows += [
+        (one["repository"], str(one["questions"]), *_cells(one, one["errors"]), str(one["p50_ms"]), str(one["p95_ms"]))
+        for one in result["repositories"]
+    ]
+    number = sum(one["questions"] for one in result["repositories"])
+    rows.append(("mean", str(number), *_cells(result["mean"], result["errors"]), "", ""))
     return rows
+
+
+def _cells(means: Mapping[str, Any], errors: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{value:.3f} ±{errors[kind][budget]:.3f}"
+        for kind in ("functions", "files")
+        for budget, value in means[kind].items()
+    ]
+
+
+def _error(values: Sequence[float]) -> float:
+    """The standard error of a mean."""
+    return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
 
 
 class _Moment(Past):

@@ -11,6 +11,7 @@ BM25 over contents, and personalised PageRank over references between files, in 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import statistics
 import subprocess
 import tempfile
@@ -24,13 +25,13 @@ import numpy as np
 from benchmarks._commits import Past, is_source, questions
 from benchmarks._pagerank import PageRank
 from glm_lsp.index import words
-from glm_lsp.index.history import History
 from glm_lsp.index.rank import rank
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from benchmarks._commits import Question
+    from glm_lsp.index.index import Index
     from glm_lsp.index.rank import Corpus
 
 NAME = "retrieval"
@@ -40,9 +41,9 @@ OURS, BM25, PAGERANK = "ours", "BM25 over contents", "PageRank over references"
 OPEN, ALONE = "ours, one changed file open", "ours, the message alone, same questions"
 NAMELESS = ", no changed file or folder named"
 METRICS = ("recall@5", "recall@10", "recall@20", "MRR")
-CHECKED = 50  # commits after which the index that followed the commits is compared with one built from nothing
 SAMPLES = 4000  # of the bootstrap
 OPENED = 3  # changed files of one commit that are open in turn
+PATIENCE = 600  # seconds for the real index to have followed a commit
 DEEPEST = 200  # places that are looked at for the first right file
 
 
@@ -53,6 +54,9 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--commits", type=int, default=200, help="questions of each repository")
     parser.add_argument(
         "--index", action="store_true", help="ask the real index, in a work tree that follows the commits"
+    )
+    parser.add_argument(
+        "--check-every", type=int, default=50, help="questions after which the index is compared with one built anew"
     )
     parser.add_argument("--no-pagerank", action="store_true", help="leave the slowest peer out")
     return parser.parse_args(given)
@@ -82,7 +86,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         began = time.perf_counter()
         answers = _Answers()
         asked = questions(repository, options.commits)
-        for question, corpus, past in _moments(repository, asked, answers, real=options.index):
+        moments = _real_moments if options.index else _moments
+        for question, corpus, past in moments(repository, asked, answers, options.check_every):
             _ask(question, corpus, past, answers, pagerank=not options.no_pagerank)
         together.append(answers.rows)
         found.append(
@@ -128,65 +133,71 @@ def table(result: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 def _moments(
-    repository: Path, asked: Sequence[Question], answers: _Answers, *, real: bool
+    repository: Path, asked: Sequence[Question], answers: _Answers, every: int
 ) -> Iterator[tuple[Question, Corpus, Past]]:
     """Each question with the index of its moment; every now and then compared with an index built from nothing."""
     past = Past(repository)
-    if real:
-        yield from _real_moments(repository, asked, answers, past)
-        return
-    for number, question in enumerate(asked):
+    for number, question in enumerate(asked, 1):
         past.move(question.parent)
-        if number and number % CHECKED == 0:
+        if number % every == 0:
             fresh = Past(repository, past.parsed)
             fresh.move(question.parent)
-            fresh.history = History.read(repository, at=question.parent)
             _compare(question, past, fresh, answers)
         yield question, past, past
 
 
 def _real_moments(
-    repository: Path, asked: Sequence[Question], answers: _Answers, past: Past
+    repository: Path, asked: Sequence[Question], answers: _Answers, every: int
 ) -> Iterator[tuple[Question, Corpus, Past]]:
+    """The same, of the real index of a work tree that follows the commits."""
     from glm_lsp.index.index import Index
     from glm_lsp.settings import IndexSettings
 
-    with tempfile.TemporaryDirectory() as folder:
+    past = Past(repository)
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as ending:
         root = Path(folder) / "work"
         clone = ["git", "clone", "-q", "--shared", "--no-checkout", str(repository.resolve()), str(root)]
         subprocess.run(clone, check=True)
         index: Index | None = None
-        for number, question in enumerate(asked):
+        for number, question in enumerate(asked, 1):
             subprocess.run(["git", "-C", str(root), "checkout", "-q", "-f", "--detach", question.parent], check=True)
             past.move(question.parent)
             if index is None:
                 index = Index.open(root, IndexSettings(), state=Path(folder) / "state")
-                index.build()
+                ending.callback(index.close)
                 index.start()
             index.refresh()
-            if not index.wait(timeout=600):
-                raise RuntimeError(f"the index is not ready at {question.parent}")
-            if number and number % CHECKED == 0:
+            _settle(index, question)
+            if number % every == 0:
                 fresh = Index.open(root, IndexSettings(), state=Path(folder) / f"fresh-{number}")
-                fresh.build()
-                _compare(question, index, fresh, answers)
-                fresh.close()
+                with contextlib.closing(fresh):
+                    fresh.build()
+                    _settle(fresh, question)
+                    _compare(question, index, fresh, answers)
             yield question, index, past
-        if index is not None:
-            index.close()
+
+
+def _settle(index: Index, question: Question) -> None:
+    """Waits for the files and for the commits, which are read beside whoever asks for them."""
+    end = time.monotonic() + PATIENCE
+    ready = index.wait(timeout=PATIENCE)
+    while index.history.head != question.parent and time.monotonic() < end:
+        time.sleep(0.02)
+    if not ready or index.history.head != question.parent:
+        raise RuntimeError(f"the index is not ready at {question.parent}")
 
 
 def _compare(question: Question, one: Corpus, other: Corpus, answers: _Answers) -> None:
-    """Counts the files of which two indexes say different things, and a different ranking as one more."""
+    """Counts the files of which two indexes say different things, and another order or score of the files as one more."""
     answers.checks += 1
     answers.differences += len(set(one.paths) ^ set(other.paths))
     for path in set(one.paths) & set(other.paths):
         answers.differences += tuple(one.definitions_of(path)) != tuple(other.definitions_of(path)) or {
             name: tuple(lines) for name, lines in one.uses_of(path).items()
         } != {name: tuple(lines) for name, lines in other.uses_of(path).items()}
-    # Words of contents of the past still count in how rare a word is, so scores may differ a little: not the first ones.
-    first = [[found.path for found in rank(corpus, question.text, limit=3)] for corpus in (one, other)]
-    answers.differences += set(first[0]) != set(first[1])
+    for opened in ((), question.changed[:1]):
+        found = [rank(corpus, question.text, open_paths=opened, limit=10_000) for corpus in (one, other)]
+        answers.differences += found[0] != found[1]
 
 
 def _ask(question: Question, corpus: Corpus, past: Past, answers: _Answers, *, pagerank: bool) -> None:

@@ -82,7 +82,11 @@ class EngineError(GlmError):
 
     Attributes:
         retryable: whether the same request may go through later; nothing was streamed when it is true.
+        elsewhere: whether the same request can be sent again at once, as another engine would take it; what was
+            streamed of this reply is then void.
     """
+
+    elsewhere: bool = False
 
     def __init__(self, message: str, *, hint: str = "", retryable: bool = False) -> None:
         super().__init__(message, hint=hint)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MAP_LIMIT = 400
 """Paths in the workspace map at most."""
 
+QUESTION_LIMIT = 4_000
+"""Characters of a question that is asked about before it is asked."""
+
 INSTRUCTIONS_LIMIT = 32_000
 """Characters of one file of instructions at most."""
 
@@ -107,13 +110,16 @@ def ask(instruction: str, guidance: str, excerpts: Iterable[Excerpt], notes: Ite
         notes: what happened since the last turn, a sentence or more each.
     """
     parts = [part for part in (guidance, instruction.strip(), *(shield(note) for note in notes)) if part]
-    for excerpt in excerpts:
-        lines = excerpt.text.split("\n")
-        numbers = excerpt.numbers or range(excerpt.first_line, excerpt.first_line + len(lines))
-        place = f"{excerpt.path}, lines {numbers[0]} to {numbers[-1]} ({excerpt.reason}):"
-        body = "\n".join(f"{number}|{line}" for number, line in zip(numbers, lines, strict=True))
-        parts.append(shield(f"{place}\n{body}"))
+    parts += [shield(numbered(excerpt)) for excerpt in excerpts]
     return Message("user", "\n\n".join(parts))
+
+
+def numbered(excerpt: Excerpt) -> str:
+    """A piece of code as the model reads it: its place, and each line behind its number."""
+    lines = excerpt.text.split("\n")
+    numbers = excerpt.numbers or range(excerpt.first_line, excerpt.first_line + len(lines))
+    body = "\n".join(f"{number}|{line}" for number, line in zip(numbers, lines, strict=True))
+    return f"{excerpt.path}, lines {numbers[0]} to {numbers[-1]} ({excerpt.reason}):\n{body}"
 
 
 def selected(selections: Iterable[Selection]) -> str:
@@ -137,6 +143,20 @@ def known_problems(known: Iterable[Problem]) -> str:
         for one in known
     )
     return f"The editor reports:\n{listed}" if listed else ""
+
+
+def what_to_look_for(question: str, candidates: Sequence[str]) -> Message:
+    """The message that asks what should be searched for a question; `candidates` are definitions that were found."""
+    listed = "\n".join(f"{number}. {one}" for number, one in enumerate(candidates, 1))
+    return Message(
+        "user",
+        "Somebody will ask you this about a workspace of code, which you cannot see yet:\n\n"
+        f"{question.strip()[:QUESTION_LIMIT]}\n\nA search by its words found these definitions:\n{listed}\n\n"
+        "Say what you would read to answer. Reply with exactly these three lines and nothing else:\n"
+        "words: up to 12 identifiers or words that the code you look for may have, with commas between\n"
+        "files: up to 8 names or paths of files, with commas between\n"
+        "read: the numbers of the definitions above that matter, the most important first, with commas between",
+    )
 
 
 def changed_since(paths: Sequence[str], gone: Sequence[str]) -> str:

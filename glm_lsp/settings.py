@@ -42,6 +42,11 @@ class EngineSettings:
     url: str = option(
         "", "Address of the engine: `http://host:port` or `unix:/path`; empty for this host's own engine."
     )
+    replicas: list[str] = option(
+        [],
+        "Addresses of several engines that serve the same model, used where `engine.url` is empty: each workspace keeps "
+        "to one, and another stands in while that one is down.",
+    )
     model: str = option("", "Name of the model; empty for the first one that the engine serves.")
     dialect: str = option("", "Kind of server, such as `vllm`; empty to find out.")
     api_key_env: str = option("GLM_LSP_API_KEY", "Name of the environment variable that holds the API key.")
@@ -59,7 +64,16 @@ class EngineSettings:
         "listens on the usual ports. `glm-lsp engine find` shows what does.",
     )
     extra_body: dict[str, Any] = option({}, "Fields added to the body of every request, as they are.")
-    priority: int = option(0, "Priority of requests, lower first, where the engine schedules by it.")
+    priority: int = option(
+        0,
+        "Priority of requests, lower first; 0 for what fits: 0 where a person waits, 5 for other agents, 10 where nobody "
+        "does.",
+    )
+    max_requests: int = option(
+        0,
+        "Requests that all your processes on this host have at the engine at a time, the others line up; 0 for one less "
+        "than this host's own engine was started for with `--max-num-seqs`, else for no limit.",
+    )
     connect_timeout: float = option(5.0, "Seconds to wait for a connection.")
     first_token_timeout: float = option(600.0, "Seconds to wait for the first token: a long prompt is read first.")
     stall_timeout: float = option(120.0, "Seconds of silence after the first token that count as a stall.")
@@ -119,6 +133,10 @@ class IndexSettings:
     )
     map_tokens: int = option(
         2_000, "Tokens of the map of the workspace at the start of a conversation; 0 for none.", workspace=True
+    )
+    ask_model: bool = option(
+        False,
+        "Whether the model is asked first, in one short request, what to look for, where it thinks before it answers.",
     )
 
 

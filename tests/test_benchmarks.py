@@ -1,4 +1,4 @@
-"""The benchmark of the language server runs, every part of it: its figures are for a person, who asks when it matters.
+"""The benchmarks of the server and of what is found run: their figures are for a person, who asks when it matters.
 
 Never looks at a time: machines are shared.
 """
@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from indexes import commit, repository
 
-from benchmarks import server
+from benchmarks import context, retrieval, server
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = server.Size(
@@ -67,3 +68,40 @@ def test_a_part_that_there_is_not_is_refused_with_those_that_there_are() -> None
     )
     assert asked.returncode == 2
     assert "menu, indexing, delta, cancel, throughput, memory" in asked.stderr
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of ten commits, each of which says what it changes; files come, change and go."""
+    root = repository(tmp_path_factory.mktemp("history") / "shop")
+    for number, word in enumerate(("cart", "price", "order", "letter", "parcel")):
+        path = root / "shop" / f"{word}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"def total_{word}(items):\n    return sum(items)\n")
+        commit(root, f"begin the {word}")
+        path.write_text(f"def total_{word}(items):\n    rounded = round(sum(items), {number})\n    return rounded\n")
+        if number % 2:
+            (root / "shop" / "cart.py").write_text(f"def total_cart(items):\n    return sum(items) + {number}\n")
+        if number == 3:
+            (root / "shop" / "order.py").unlink()
+        commit(root, f"round the total of the {word}, parcel and cart")
+    return root
+
+
+@pytest.mark.parametrize("kind", [(), ("--index",)], ids=["in memory", "real index"])
+def test_an_index_that_follows_commits_is_the_one_that_is_built_anew(history: Path, kind: tuple[str, ...]) -> None:
+    result = retrieval.run(retrieval.arguments(["--repo", str(history), "--check-every", "2", *kind]))
+    (one,) = result["repositories"]
+    assert (one["questions"], one["compared_with_a_fresh_index"], one["of_these_different"]) == (5, 2, 0)
+    ours = {row["way"]: dict(zip(retrieval.METRICS, row["values"], strict=True)) for row in one["results"]}
+    assert ours[retrieval.OURS]["recall@5"] == 1.0
+    assert set(ours) >= {retrieval.OURS, retrieval.BM25, retrieval.PAGERANK, retrieval.OPEN, retrieval.ALONE}
+    assert len(retrieval.table(result)) > len(ours)
+
+
+def test_the_functions_that_a_commit_changed_are_looked_for_in_what_is_shown(history: Path) -> None:
+    result = context.run(context.arguments(["--repo", str(history)]))
+    (one,) = result["repositories"]
+    assert one["questions"] == 5
+    assert one["functions"] == one["files"] == {"2000": 1.0, "8000": 1.0, "32000": 1.0}
+    assert len(context.table(result)) == 3

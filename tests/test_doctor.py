@@ -7,14 +7,17 @@ import json
 import shutil
 import socket
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from metrics_page import PageServer, vllm
 from test_exact import TokenServer
 from test_refactor import GLM, Person
 from wire_server import Answer, Pause, WireServer, refusal, spoken, vllm_error
 
+from glm_lsp.cli import checks, engine_checks
 from glm_lsp.engine.client import HttpEngine
 from glm_lsp.settings import EngineSettings
 
@@ -62,7 +65,7 @@ async def test_with_a_script_for_an_engine_all_is_well(person: Person) -> None:
     assert code == 0
     assert list(checks) == [
         *("versions", "settings", "workspace", "state", "conversations", "git", "ripgrep", "bubblewrap"),
-        *("grammars", "mcp", "engine"),
+        *("grammars", "mcp", "index", "engine"),
     ]
     assert checks["workspace"]["facts"] == {"root": str(person.root), "git": True, "files": 1}
     assert checks["conversations"]["facts"]["kept"] == 0
@@ -215,6 +218,75 @@ def test_a_program_that_hangs_does_not_hold_it_up(person: Person, tmp_path: Path
     assert "✓ ok     engine" in done.stdout, "the others are looked at all the same"
 
 
+# --- on the way to it --------------------------------------------------------------------------------------------
+
+
+async def test_an_engine_that_counts_says_so_and_one_that_does_not_says_how_it_would(person: Person) -> None:
+    server = WireServer(spoken({"content": "Yes."}))
+    async with server.running():
+        _, checks = await examine(person, "--engine", server.url)
+    assert checks["metrics"]["state"] == "note"
+    assert "--enable-metrics" in checks["metrics"]["do"]
+    assert checks["metrics"]["facts"] == {"offered": False, "code": "cannot-do"}
+
+
+@pytest.mark.parametrize(
+    ("page", "state", "words"),
+    [
+        (vllm(running=2, waiting=1), "ok", "2 running, 1 waiting"),
+        (vllm(kv=0.99), "note", "KV cache is full"),
+        ('vllm:engine_sleep_state{sleep_state="awake"} 0\n', "note", "put to sleep"),
+    ],
+    ids=["well", "full", "asleep"],
+)
+async def test_what_an_engine_counts_is_judged(page: str, state: str, words: str) -> None:
+    async with PageServer([page]).running() as server:
+        row = await checks.metrics(EngineSettings(url=server.url))
+    assert row.state == state
+    assert words in row.says
+    assert state == "ok" or row.do
+
+
+def test_without_an_address_it_says_which_vllm_would_be_started(person: Person) -> None:
+    done = person.glm("doctor", "--json")
+    row = json.loads(done.stdout)["checks"]["vllm"]
+    assert row["facts"]["version"] in row["says"] if row["state"] == "ok" else "engine install" in row["do"]
+
+
+def test_a_socket_is_judged_by_whether_it_is_one_and_who_can_use_it(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    missing = engine_checks.socket(f"unix:{path}")
+    assert (missing.state, "no socket at" in missing.says) == ("wrong", True)
+    path.write_text("")
+    assert "is no socket" in engine_checks.socket(f"unix:{path}").says
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        path.chmod(0o600)
+        well = engine_checks.socket(f"unix:{path}")
+        assert (well.state, well.facts["mode"]) == ("ok", "0o600")
+
+
+def test_a_socket_that_everyone_can_use_is_noticed() -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder, socket.socket(socket.AF_UNIX) as server:
+        path = Path(folder) / "s"
+        server.bind(str(path))
+        path.chmod(0o777)
+        assert engine_checks.socket(f"unix:{path}").state == "ok", "nobody else gets into its folder"
+        Path(folder).chmod(0o755)
+        row = engine_checks.socket(f"unix:{path}")
+        assert (row.state, row.do) == ("note", f"chmod 700 {folder}")
+
+
+async def test_how_far_the_index_is_is_told_and_that_it_is_turned_off(person: Person) -> None:
+    assert person.glm("index", "build").returncode == 0
+    _, checks = await examine(person, "--engine", person.script())
+    assert (checks["index"]["facts"]["files"], checks["index"]["facts"]["parsed"]) == (1, 1)
+    _, checks = await examine(person, "--engine", person.script(), GLM_LSP_INDEX_ENABLED="false")
+    assert checks["index"]["state"] == "note"
+    assert "index.enabled" in checks["index"]["do"]
+
+
 # --- ourselves ---------------------------------------------------------------------------------------------------
 
 
@@ -327,6 +399,7 @@ async def test_the_real_engine_is_well_in_every_row(person: Person, glm_engine: 
     assert code == 0, checks
     assert checks["thinking"]["facts"] == {"thinks": True, "parsed": "parsed", "kept": "tokens"}
     assert checks["cache"]["facts"]["cached"] > 0
-    assert {states(checks)[name] for name in ("engine", "tools", "request", "thinking", "cache")} == {"ok"}
+    seen = ("engine", "tools", "request", "thinking", "cache", "metrics")
+    assert {states(checks)[name] for name in seen} == {"ok"}
     given, again = (body["kv_transfer_params"]["prompt_token_ids"] for body in glm_engine.requests)
     assert given == again

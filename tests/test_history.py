@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from glm_lsp.index import words
-from glm_lsp.index.history import WIDE, History
+from glm_lsp.index.history import WIDE, History, Past
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,6 +137,26 @@ def test_the_past_is_read_on_from_where_it_ended(root: Path) -> None:
     assert after.renewed(root).commits == History.read(root).commits == before.commits[1:]
 
 
+def test_what_a_merge_brings_has_its_place_by_time(root: Path) -> None:
+    git(root, "checkout", "-q", "-b", "side", "HEAD~1")
+    commit(root, "long ago, on the side", side_py="1\n")
+    git(root, "checkout", "-q", "main")
+    for number in range(3):
+        commit(root, f"main {number}", cart_py=f"{number}\n" * 20)
+    # Git goes by the committer's clock, which is set back for the side.
+    git(root, "checkout", "-q", "side")
+    amend = ("-c", "user.name=A", "-c", "user.email=a@example.org", "commit", "-q", "--amend", "--no-edit")
+    then = {**os.environ, "GIT_COMMITTER_DATE": "2001-01-01T00:00:00"}
+    subprocess.run(["git", "-C", str(root), *amend], check=True, capture_output=True, env=then)
+    git(root, "checkout", "-q", "main")
+    before = History.read(root)
+    git(root, "merge", "-q", "--no-ff", "-m", "the merge", "side")
+    after = before.renewed(root)
+    assert after.commits == History.read(root).commits
+    assert after.commits[0].message == "main 2"
+    assert "long ago, on the side" in [one.message for one in after.commits]
+
+
 def test_where_there_is_no_repository_or_no_commit_there_is_no_past(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -149,3 +170,23 @@ def test_where_there_is_no_repository_or_no_commit_there_is_no_past(tmp_path: Pa
 
 def test_git_is_given_so_much_time_and_no_more(root: Path) -> None:
     assert History.read(root, seconds=0.0).commits == ()
+
+
+class TestReadingBesideAQuestion:
+    def test_nobody_waits_for_git_longer_than_they_like_and_it_is_known_later(self, root: Path) -> None:
+        past = Past(root)
+        assert past.now(0).commits in {(), History.read(root).commits}, "all or nothing"
+        assert past.now(60).commits == History.read(root).commits
+        assert past.now(0) is past.now(0), "nothing is read again"
+
+    def test_new_commits_are_looked_for_when_that_is_asked(self, root: Path) -> None:
+        past = Past(root)
+        before = past.now(60)
+        commit(root, "more", cart_py="cart 3\n")
+        assert past.now(60) is before
+        past.renew()
+        assert past.now(60).commits[0].message == "more"
+        assert past.now(60).commits[1:] == before.commits
+
+    def test_without_a_repository_there_is_none(self, tmp_path: Path) -> None:
+        assert Past(tmp_path).now(60).commits == ()

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from indexes import GIT, built, commit, everything, git, opened, repository
 
+from glm_lsp.index.context import choose
+from glm_lsp.index.rank import rank
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -139,6 +142,14 @@ def test_incremental_equals_full(kind: str, seed: int, tmp_path: Path) -> None:
             with built(root, tmp_path / f"fresh-{done}", workers=1) as fresh:
                 assert everything(index, names) == everything(fresh, names)
                 assert index.listing == fresh.listing
+                for question in ("where is the total of an order?", "cart_total", ""):
+                    for paths in ((), tuple(index.paths[:2])):
+                        ours, theirs = (rank(one, question, open_paths=paths) for one in (index, fresh))
+                        assert ours == theirs
+                        ours, theirs = (
+                            choose(one, question, budget=2000, count=len, open_paths=paths) for one in (index, fresh)
+                        )
+                        assert ours.pieces == theirs.pieces
 
 
 def test_contents_that_nobody_holds_are_collected_in_the_end(tmp_path: Path) -> None:

@@ -103,6 +103,23 @@ def test_documents_that_are_not_alive_are_not_found(postings: Postings) -> None:
     assert list(scores(postings, "total cart price", alive)) == [2, 3]
 
 
+@pytest.mark.parametrize("dropped", [(), (3,), (7, 40_000)], ids=str)
+def test_how_rare_a_word_is_goes_by_the_living_alone(postings: Postings, dropped: tuple[int, ...]) -> None:
+    # A file that is saved again and again leaves its former texts behind: they must not make its words common.
+    add(postings, dict.fromkeys(range(100, 130), "cart total_price price and very much more text"))
+    postings.drop(dropped)
+    living = {doc: text for doc, text in TEXTS.items() if doc not in dropped}
+    alive = np.zeros(50_000, np.bool_)
+    alive[list(living)] = True
+    once = filled(None, living)
+    terms = [words.whole(word) for word in ("cart", "price", "total_price", "unrelated", "nowhere")]
+    assert postings.rarity(terms, alive) == once.rarity(terms)
+    found, number = postings.frequencies(np.array(terms, np.uint32), alive)
+    assert (found.tolist(), number) == ([once.frequency(term) for term in terms], len(living))
+    for question in ("cart", "price of a total_price", "unrelated nowhere"):
+        assert scores(postings, question, alive) == scores(once, question)
+
+
 def test_dropped_documents_are_gone_at_once_and_for_good(postings: Postings, tmp_path: Path) -> None:
     postings.drop([1, 99])
     for found in (postings, None):

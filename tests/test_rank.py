@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from glm_lsp.index import passages, signs, words
 from glm_lsp.index.history import Commit, History
 from glm_lsp.index.postings import Postings
 from glm_lsp.index.rank import SAID, WEIGHTS, rank
+from glm_lsp.index.shelf import Shelf as LatestOnly
 from glm_lsp.languages.facts import facts
 
 if TYPE_CHECKING:
@@ -179,6 +183,24 @@ def test_files_that_were_changed_with_the_open_one_are_near(shop: Shelf) -> None
     assert found(shop, open_paths=["shop/cart.py"]).index("mail/letter.py") < 4
 
 
+def test_a_file_with_the_rare_words_of_the_open_one_is_near_it(shop: Shelf) -> None:
+    shop.put(
+        {"a.txt": "the zymurgy of cellars, and prices", "far/off/away/b.txt": "cellars of zymurgy", "c.txt": "prices"}
+    )
+    answer = why(shop, "far/off/away/b.txt", open_paths=["a.txt"])
+    assert answer[SAID["alike"]] == WEIGHTS["alike"]
+    assert SAID["alike"] not in why(shop, "a.txt", open_paths=["a.txt"])
+    shop.typed["a.txt"] = "nothing of that kind"
+    shop.version += 1
+    assert "far/off/away/b.txt" not in found(shop, open_paths=["a.txt"])
+
+
+def test_words_of_the_question_that_the_open_file_has_too_count_more(shop: Shelf) -> None:
+    shop.put({"a.txt": "zymurgy", "b/b.txt": "zymurgy here", "c/c.txt": "cellars here"})
+    assert SAID["shared"] in why(shop, "b/b.txt", "zymurgy cellars", open_paths=["a.txt"])
+    assert SAID["shared"] not in why(shop, "c/c.txt", "zymurgy cellars", open_paths=["a.txt"])
+
+
 def test_the_text_of_an_open_file_counts_as_it_is_typed(shop: Shelf) -> None:
     assert "shop/till.py" not in found(shop, "voucher")
     shop.typed["shop/till.py"] = "def voucher(items):\n    return None\n"
@@ -247,13 +269,16 @@ def test_every_line_belongs_to_some_passage(number: int) -> None:
 
 
 def test_the_shelf_keeps_the_latest_only() -> None:
-    shelf = passages.Shelf(2)
-    asked: list[str] = []
-
-    def text(name: str) -> str:
-        asked.append(name)
-        return name
-
-    for name in ("a", "b", "a", "c", "a", "b"):
-        shelf.blocks(name, lambda name=name: text(name))
+    shelf: LatestOnly[str] = LatestOnly(2)
+    asked = [shelf.put(name, name) for name in ("a", "b", "a", "c", "a", "b") if shelf.get(name) is None]
     assert asked == ["a", "b", "c", "b"]
+
+
+@given(st.text(alphabet=st.sampled_from("aB1_. \t\r\n\x0bé漢\udc80-"), max_size=60))
+def test_the_words_of_each_line_are_those_of_the_line_alone(text: str) -> None:
+    data = text.encode(errors="replace")
+    terms, ends, number = words.by_line(data)
+    alone = [words.in_order(line) for line in data.split(b"\n")]
+    assert terms == b"".join(packed for packed, _ in alone) == words.in_order(data)[0]
+    assert [int(end) << 2 for end in ends] == list(accumulate(len(packed) for packed, _ in alone))
+    assert number.tolist() == list(accumulate(length for _, length in alone))

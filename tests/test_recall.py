@@ -6,8 +6,8 @@ import pytest
 
 from glm_lsp import prompt
 from glm_lsp.actions import find
-from glm_lsp.turn.recall import asked
 from glm_lsp.terms import Excerpt, Problem, Selection
+from glm_lsp.turn.recall import asked
 
 POINTED = prompt.selected([Selection("cart.py", 2, 3, "    return sum(\n")])
 REPORTED = prompt.known_problems([Problem("cart.py", 2, 1, "error", "ruff", "F821", "Undefined name")])

@@ -78,6 +78,8 @@ def result_of(*changes: FileChange, ended: Ended = DONE, **more: Any) -> Result:
 HAPPENINGS: tuple[terms.Happening, ...] = (
     terms.Started("refactor", "use Decimal", "GLM-4.7", thinking=True, paths=("a.py",)),
     terms.ThinkingAdded("the “helper”\n\trounds \x1b[31m"),
+    terms.ContextChosen((terms.ChosenFile("a.py", "words: a", 12, whole=True),), 12, ("b",), "odd"),
+    terms.Queued(2),
     terms.ThinkingEnded(9.25, None),
     terms.TextAdded("漢字"),
     terms.ToolCalled("c1", "read_file", "Read a.py", {"file_path": "a.py", "deep": [1, {"x": None}]}),

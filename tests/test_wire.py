@@ -65,7 +65,7 @@ def structs(cls: type) -> st.SearchStrategy[Any]:
 
 
 @pytest.mark.parametrize("kind", TYPES, ids=lambda kind: kind.__name__)
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_what_is_sent_is_what_arrives(kind: type, data: st.DataObject) -> None:
     value = data.draw(structs(kind))
@@ -76,7 +76,7 @@ def test_what_is_sent_is_what_arrives(kind: type, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("kind", TYPES, ids=lambda kind: kind.__name__)
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_fields_of_a_newer_client_are_ignored(kind: type, data: st.DataObject) -> None:
     def newer(plain: Any) -> Any:
@@ -205,6 +205,8 @@ def test_generated_code_names_every_method() -> None:
 SOME_USAGE = terms.Usage(10, 5, 4, 3)
 HAPPENINGS: dict[str, terms.Happening] = {
     "start": terms.Started("chat", "Hello", "glm", True, ("a.py",)),
+    "queued": terms.Queued(3),
+    "context": terms.ContextChosen((terms.ChosenFile("a.py", "words: a", 12, True),), 12, ("b",), "Odd."),
     "thinking": terms.ThinkingAdded("Hm"),
     "thinkingEnd": terms.ThinkingEnded(1.23456, 7),
     "text": terms.TextAdded("Hi"),
@@ -231,6 +233,13 @@ HAPPENINGS: dict[str, terms.Happening] = {
 }
 SAID: dict[str, dict[str, Any]] = {
     "start": {"action": "chat", "instruction": "Hello", "model": "glm", "thinking": True, "files": ["file:///w/a.py"]},
+    "queued": {"place": 3},
+    "context": {
+        "files": [{"uri": "file:///w/a.py", "reason": "words: a", "tokens": 12, "whole": True}],
+        "tokens": 12,
+        "words": ["b"],
+        "note": "Odd.",
+    },
     "thinking": {"text": "Hm"},
     "thinkingEnd": {"seconds": 1.235, "tokens": 7},
     "text": {"text": "Hi"},

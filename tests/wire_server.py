@@ -140,14 +140,14 @@ class WireServer:
 
     @contextlib.asynccontextmanager
     async def running(
-        self, socket: Path | None = None, *, tls: ssl.SSLContext | None = None
+        self, socket: Path | None = None, *, tls: ssl.SSLContext | None = None, port: int = 0
     ) -> AsyncIterator[WireServer]:
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._handle)
         # A pause that nobody waits for any more must not hold up the end of a test.
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.UnixSite(runner, str(socket)) if socket else web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
+        site = web.UnixSite(runner, str(socket)) if socket else web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls)
         await site.start()
         scheme = "https" if tls else "http"
         self.url = f"unix:{socket}" if socket else f"{scheme}://127.0.0.1:{runner.addresses[0][1]}"

@@ -20,10 +20,13 @@ from acp import (
 )
 from acp.schema import ToolCallLocation, UsageUpdate
 
+from glm_lsp.engine.turnstile import in_line
 from glm_lsp.terms import (
     Compacted,
+    ContextChosen,
     Ended,
     HunkOpened,
+    Queued,
     TextAdded,
     ThinkingAdded,
     ToolCalled,
@@ -54,6 +57,8 @@ if TYPE_CHECKING:
 
 LONGEST = 20_000
 """Characters of a tool's result that a panel is sent; the model reads all of it."""
+
+_NAMED = 3  # files whose names are told
 
 _KINDS: dict[str, ToolKind] = {
     "diagnostics": "read",
@@ -105,6 +110,12 @@ class Updates:
             yield note(what.message)
         elif isinstance(what, Compacted):
             yield note(f"The conversation was made shorter for the model: {what.before:,} → {what.after:,} tokens.")
+        elif isinstance(what, ContextChosen) and what.files:
+            named = ", ".join(one.path for one in what.files[:_NAMED])
+            more = len(what.files) - _NAMED
+            yield note(f"Read first: {named}" + (f" and {more} more" if more > 0 else ""))
+        elif isinstance(what, Queued) and what.place:
+            yield note(in_line(what.place))
         elif isinstance(what, Used):
             used = what.usage.read + what.usage.written
             yield UsageUpdate(session_update="usage_update", used=used, size=max(self._context, used))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from glm_lsp.engine.client import Exactness, HttpEngine
-    from glm_lsp.settings import Settings
+    from glm_lsp.settings import EngineSettings, Settings
     from glm_lsp.terms import Prompt, Usage
 
 State = Literal["ok", "note", "wrong"]
@@ -227,6 +227,34 @@ def grammars() -> Row:
     return Row("grammars", "ok", f"{len(LANGUAGES)} languages", facts=facts)
 
 
+def index(root: Path, loaded: Settings) -> list[Row]:
+    """How far what is known of the code is; nothing is read anew for it."""
+    from glm_lsp.index.index import Index
+
+    if not loaded.index.enabled:
+        return [Row("index", "note", "Turned off.", "Set index.enabled to true.", {"enabled": False})]
+    if not root.is_dir():
+        return []
+    made = Index.open(root, loaded.index)
+    try:
+        status, notes = made.status, list(made.notes)
+    finally:
+        made.close()
+    facts: dict[str, Any] = {
+        "enabled": True,
+        "files": status.files,
+        "parsed": status.tier1,
+        "failed": len(status.failed),
+    }
+    facts |= {"bytes": status.bytes, "notes": notes}
+    says = f"{status.tier1:,} of {status.files:,} files known · {status.bytes / 1e6:,.1f} MB"
+    if not status.files:
+        says = "Nothing is known yet: it is made when an editor or a run first needs it."
+    if notes:
+        return [Row("index", "note", " ".join((*notes, says)), "Mend that, then run `glm-lsp index build`.", facts)]
+    return [Row("index", "ok", says, facts=facts)]
+
+
 def mcp(loaded: Settings) -> Row:
     """Which MCP servers are configured; none is started."""
     names = sorted(loaded.mcp.servers)
@@ -272,6 +300,7 @@ def engine(settings: Settings, until: float) -> list[Row]:
                 await engine.connect()
                 rows.extend(_abilities(engine, time.monotonic() - began))
                 rows.extend(await _asked(engine))
+                rows.append(await metrics(quick))
                 rows.extend(Row("model", "note", note, "See what it serves.") for note in engine.take_notes())
         except TimeoutError:
             do = "See whether it is overloaded, or run this again with a longer --timeout."
@@ -380,3 +409,31 @@ def _cache(engine: HttpEngine, usage: Usage | None) -> Row:
         return Row("cache", "note", "The same prompt was read anew: nothing is reused.", do, facts)
     read = facts["read"] or 1
     return Row("cache", "ok", f"{cached:,} of {read:,} tokens of the same prompt were reused.", facts=facts)
+
+
+async def metrics(settings: EngineSettings) -> Row:
+    """Whether it tells what it does, and what that is now."""
+    from glm_lsp.cli.engine_top import summary
+    from glm_lsp.engine.metrics import Watch
+
+    watch = Watch(settings)
+    try:
+        view = await watch.look()
+    except GlmError as error:
+        return Row("metrics", "note", error.message, error.hint, {"offered": False, "code": error.code})
+    finally:
+        await watch.close()
+    facts = {"offered": True, "running": view.running, "waiting": view.waiting, "kv": view.kv}
+    facts |= {"reused": view.ever.reused, "first_token_p50_s": view.ever.first_token_p50_s}
+    facts |= {"accepted_length": view.ever.accepted_length}
+    if view.state == "asleep":
+        do = "Wake it with POST /wake_up, which vLLM has with VLLM_SERVER_DEV_MODE=1, or start it anew."
+        return Row("metrics", "note", "The engine was put to sleep.", do, facts)
+    if view.kv is not None and view.kv > _FULL:
+        do = "Fewer turns at a time, or a shorter engine context: see docs/capacity.md."
+        return Row("metrics", "note", f"Its KV cache is full. {summary(view)}", do, facts)
+    return Row("metrics", "ok", summary(view) or "offered", facts=facts)
+
+
+_FULL = 0.95
+"""Share of the KV cache from which on requests have to make room for one another."""

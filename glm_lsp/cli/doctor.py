@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from glm_lsp.cli import checks
+from glm_lsp.cli import checks, engine_checks
 from glm_lsp.cli.checks import Row
 from glm_lsp.errors import GlmError
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from glm_lsp.cli.checks import State
+    from glm_lsp.settings import Settings
 
 SIGNS: dict[State, tuple[str, str, str]] = {
     "ok": ("✓", "ok", "green"),
@@ -117,10 +118,28 @@ def _examined(root: Path, chosen: dict[str, str], until: float) -> Iterator[Row]
         _Look("programs", lambda: checks.programs(place)),
         _Look("grammars", lambda: [checks.grammars()]),
         _Look("mcp", lambda: [checks.mcp(settings)]),
-        _Look("engine", lambda: checks.engine(settings, until)),
+        _Look("index", lambda: checks.index(place, settings)),
+        _Look("vllm", lambda: engine_checks.way(settings)),
+        *_engines(settings, until),
     ]
     for look in looks:
         yield from look.rows(until)
+
+
+def _engines(settings: Settings, until: float) -> Iterator[_Look]:
+    """One look at the engine; of several, one at each, whose rows bear its address, all at the same time."""
+    several = settings.engine.replicas
+    if settings.engine.url or not several:
+        yield _Look("engine", lambda: checks.engine(settings, until))
+        return
+    for url in several:
+        name = url.partition("://")[2] or url
+
+        def look(url: str = url, name: str = name) -> list[Row]:
+            alone = dataclasses.replace(settings, engine=dataclasses.replace(settings.engine, url=url, replicas=[]))
+            return [dataclasses.replace(row, id=f"{row.id} {name}") for row in checks.engine(alone, until)]
+
+        yield _Look(f"engine {name}", look)
 
 
 _LOOKING = "doctor looks"

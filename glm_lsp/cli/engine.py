@@ -18,6 +18,8 @@ import click
 from glm_lsp.cli.engine_env import bridge, env
 from glm_lsp.cli.engine_find import find
 from glm_lsp.cli.engine_plan import plan
+from glm_lsp.cli.engine_report import report
+from glm_lsp.cli.engine_top import top
 
 if TYPE_CHECKING:
     from typing import Self
@@ -36,6 +38,8 @@ engine.add_command(plan)
 engine.add_command(find)
 engine.add_command(env)
 engine.add_command(bridge)
+engine.add_command(top)
+engine.add_command(report)
 
 
 @engine.command()
@@ -103,12 +107,14 @@ def stop() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines for people.")
 def status(*, as_json: bool) -> None:
     """Say what this host's engine is doing."""
-    from glm_lsp.cli import words
+    from glm_lsp.cli import engine_top, words
     from glm_lsp.engine.local import process
 
     found = process.status()
+    view = engine_top.brief(found.url) if found.state == "running" else None
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(found)))
+        figures = json.loads(engine_top.line_of(view)) if view is not None else None
+        click.echo(json.dumps({**dataclasses.asdict(found), "figures": figures}))
         return
     click.echo(_headline(found))
     if found.pid:
@@ -118,6 +124,8 @@ def status(*, as_json: bool) -> None:
         click.echo(
             f"  up {words.duration(found.uptime_s)} · {found.memory_bytes / 2**30:.1f} GiB of memory · process {found.pid}"
         )
+    if view is not None and (line := engine_top.summary(view)):
+        click.echo(f"  {line}")
     if found.log:
         click.echo(f"  log {found.log}")
 

@@ -170,7 +170,7 @@ def _upstream(engine: EngineSettings) -> Upstream:
     url = engine.url or process.address()
     if url is None:
         raise Unreachable("No engine runs on this host.", hint="Start one with `glm-lsp engine start`.")
-    return Upstream(url, keys.find(engine, os.environ).value)
+    return Upstream(url, keys.find(engine, os.environ).value, engine.max_requests)
 
 
 def _leads_there(engine: EngineSettings) -> bool:

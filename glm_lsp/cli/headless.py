@@ -27,6 +27,7 @@ from glm_lsp.terms import (
     HunkOpened,
     Proposal,
     Proposed,
+    Queued,
     Started,
     TextAdded,
     ToolCalled,
@@ -214,7 +215,7 @@ class _Run:
                     tuple(findings),
                 )
                 self.turns.append(result)
-            if warm is not None and not isinstance(what, Started):
+            if warm is not None and not isinstance(what, Started | Queued):
                 warm.set()
             self.show(event)
         if result is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import signal
 import sys
@@ -86,7 +87,7 @@ def refactor(
     from glm_lsp.cli import git, reports
     from glm_lsp.cli.headless import Plan, exit_code, mcp_tools
     from glm_lsp.conversations import Conversations
-    from glm_lsp.engine import open_engine
+    from glm_lsp.engine import open_engine, turnstile
     from glm_lsp.index.walk import find_root
     from glm_lsp.terms import Ask
     from glm_lsp.workspace import Workspace
@@ -102,7 +103,10 @@ def refactor(
     if not actions.find(action, workspace.own.actions).headless:
         raise UsageError(f"{action} is about a place in an editor.", hint="Say what to change, without --action.")
     selected = workspace.listing.select(paths, cwd=Path.cwd() if root == Path() else root)
-    engine = open_engine(loaded.engine)
+    # With --each file, or where standard output is not a terminal, nobody waits at a screen.
+    unattended = each is not None or not sys.stdout.isatty()
+    priority = loaded.engine.priority or (turnstile.HEADLESS if unattended else 0)
+    engine = open_engine(dataclasses.replace(loaded.engine, priority=priority))
     face = _Face(output, save_svg)
     for line in workspace.own.notes:
         face.note(line)

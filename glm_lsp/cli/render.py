@@ -19,8 +19,10 @@ from glm_lsp.cli.colours import Colourist, diff_lines
 from glm_lsp.cli.surface import Surface, bar, cropped, rows_of, tail
 from glm_lsp.cli.words import clean, count, one_line
 from glm_lsp.edits.hunks import counts
+from glm_lsp.engine.turnstile import in_line
 from glm_lsp.terms import (
     Compacted,
+    ContextChosen,
     Ended,
     Found,
     HunkClosed,
@@ -28,6 +30,7 @@ from glm_lsp.terms import (
     HunkOpened,
     Proposed,
     QuestionAsked,
+    Queued,
     Started,
     TextAdded,
     ThinkingAdded,
@@ -227,9 +230,15 @@ class Terminal:
             self._hunk_grew(turn, what)
         elif isinstance(what, Started):
             self._surface.open_rows()
+        elif isinstance(what, ContextChosen):
+            self._other(turn, Text(words.chosen(what), "dim"))
         elif isinstance(what, ThinkingEnded):
             turn.thinking_since, turn.thought = None, ""
             self._other(turn, Text(f"▸ {words.thought(what.seconds, what.tokens)}", "dim"))
+        elif isinstance(what, Queued):
+            if what.place and not turn.place and not self._surface.live:
+                self._other(turn, Text(in_line(what.place)))
+            turn.place = what.place
         elif isinstance(what, ToolCalled):
             turn.running[what.call] = one_line(what.title)
         elif isinstance(what, ToolReturned):
@@ -293,7 +302,7 @@ class Terminal:
             self._other(turn, Text(f"▸ {words.thought(self._clock() - turn.thinking_since, None)}", "dim"))
         for title in turn.running.values():
             self._other(turn, Text(f"  {title}"))
-        turn.thinking_since = None
+        turn.thinking_since, turn.place = None, 0
         turn.running.clear()
         self._surface.close_rows()
         for number, line in enumerate(words.ending(ended)):
@@ -349,6 +358,8 @@ class Terminal:
     def _count(self, batch: _Batch, turn: _Turn, what: Happening) -> None:
         if isinstance(what, Started):
             self._surface.open_rows()
+        elif isinstance(what, Queued):
+            turn.place = what.place
         elif isinstance(what, Proposed):
             turn.proposal = what.proposal
         elif isinstance(what, Warned):
@@ -393,10 +404,14 @@ class Terminal:
             rows += [cropped(f"  {title} …", width, "dim") for title in tuple(turn.running.values())[-4:]]
             if turn.partial:
                 rows.append(cropped(turn.partial, width))
+            if turn.place:
+                rows.append(cropped(f"  {in_line(turn.place)}", width, "dim"))
         else:
-            batch, running = self._batch, len(self._turns)
-            total = max(batch.total, batch.finished + running)
-            label = f"{batch.finished:,} of {count(total, 'file')} · {running} running"
+            batch, begun = self._batch, tuple(self._turns.values())
+            total = max(batch.total, batch.finished + len(begun))
+            queued = sum(turn.place > 0 for turn in begun)
+            label = f"{batch.finished:,} of {count(total, 'file')} · {len(begun) - queued} running"
+            label += f" · {queued} in line" if queued else ""
             rows.append(bar(label + (f" · {batch.failed} stopped" if batch.failed else ""), batch.finished, total))
         label, done, whole = self._progress
         if label:
@@ -420,6 +435,7 @@ class _Turn:
 
     def __init__(self, *paths: str) -> None:
         self.paths = paths
+        self.place = 0  # in line; 0 for not in one
         self.thinking_since: float | None = None
         self.thought = ""
         self.saying = False

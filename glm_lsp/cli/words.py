@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 from rich.cells import chop_cells
 
 if TYPE_CHECKING:
-    from glm_lsp.terms import Compacted, Ended, Finding, PermissionAsked, QuestionAsked, Usage
+    from glm_lsp.terms import Compacted, ContextChosen, Ended, Finding, PermissionAsked, QuestionAsked, Usage
 
 Row = tuple[str, str]
 """One line and its style, such as `dim`."""
+
+NAMED = 3
+"""Files that are named of those that were chosen for a question."""
 
 REASON_LIMIT = 240
 """Characters of a reason in a line of its own: enough for two rows of a terminal."""
@@ -80,6 +83,17 @@ def compacted(what: Compacted) -> str:
     if what.usage.read or what.usage.written:
         parts.append(f"cost {cost(what.usage)}")
     return " · ".join(filter(None, parts))
+
+
+def chosen(what: ContextChosen) -> str:
+    """`read first: cart.py, tax.py +6 · 7.8k tokens`; a few names only, for it is one quiet line."""
+    if not what.files:
+        return one_line(what.note)
+    names = ", ".join(one.path for one in what.files[:NAMED])
+    more = f" +{len(what.files) - NAMED}" if len(what.files) > NAMED else ""
+    tokens = f"{what.tokens / 1000:.1f}k" if what.tokens >= 1000 else f"{what.tokens}"
+    looked = f" · looked for: {', '.join(what.words[:6])}" if what.words else ""
+    return one_line(f"read first: {names}{more} · {tokens} tokens{looked}" + (f" · {what.note}" if what.note else ""))
 
 
 def count(number: int, noun: str) -> str:

@@ -19,7 +19,8 @@ def open_engine(settings: EngineSettings, *, cache: Path | None = None, anew: bo
 
     Args:
         settings: `url` is `http(s)://...`, `unix:/path/to/socket`, or `scripted:/path/to/script.json`; empty means the
-            engine that runs on this host, or with `discover` another one that listens here.
+            `replicas` or, where there are none, the engine that runs on this host, or with `discover` another one that
+            listens here.
         cache: folder that remembers what a server was seen to be able to do; the person's own cache by default.
         anew: whether to find that out again, whatever is remembered.
 
@@ -28,6 +29,12 @@ def open_engine(settings: EngineSettings, *, cache: Path | None = None, anew: bo
         SettingsError: the address is not one.
         UsageError: the script cannot be read.
     """
+    if settings.replicas and not settings.url:
+        import platformdirs  # noqa: PLC0415 - HTTP takes a tenth of a second to import, which others need not pay
+
+        from glm_lsp.engine.replicas import Replicas  # noqa: PLC0415 - as above
+
+        return Replicas(settings, cache=cache or Path(platformdirs.user_cache_dir("glm-lsp")), anew=anew)
     if not settings.url:
         from glm_lsp.engine.local import process  # noqa: PLC0415 - only needed where no address is set
 

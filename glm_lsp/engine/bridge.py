@@ -3,7 +3,8 @@
 Never listens beyond this host, never logs or keeps what passes, and holds no part of a stream back.
 
 What an agent sends goes to the engine as it is, but for preserved thinking: `clear_thinking: false` is added where the
-request says nothing of it, and thinking that the agent dropped is put back (`restore`).
+request says nothing of it, and thinking that the agent dropped is put back (`restore`). It lines up behind a person's
+own requests (`turnstile`), and vLLM is told the same by a header that other servers pass over.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
+from glm_lsp.engine import turnstile
 from glm_lsp.engine.restore import Memory
 from glm_lsp.errors import GlmError, StateError
 
@@ -40,7 +42,9 @@ _RESTORED: dict[str, Form] = {
     "/v1/messages": "anthropic",
     "/v1/messages/count_tokens": "anthropic",
 }
+_WRITING = frozenset({"/v1/messages"}) | OPENAI_PATHS - {"/v1/embeddings"}  # those that take the engine's time
 _LARGEST_REQUEST = 256 * 1024 * 1024  # bytes: a long conversation with pictures in it
+_PRIORITY = "X-Vllm-Priority"  # vLLM's own, for all of its APIs (0.32)
 _PASSED_ON = ("Content-Type", "Accept", "User-Agent", "X-Request-Id", "Anthropic-Version", "Anthropic-Beta")
 _PASSED_BACK = ("Content-Type", "Cache-Control", "Retry-After", "X-Request-Id")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -53,10 +57,12 @@ class Upstream:
     Attributes:
         url: `unix:/path`, or `http://host:port` with or without `/v1`.
         key: its API key; empty for none. The agents never see it.
+        limit: requests that it is sent at a time, as in `turnstile.ticket`.
     """
 
     url: str
     key: str = ""
+    limit: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,10 +215,27 @@ class _Bridge:
     async def _pass_on(self, request: web.Request) -> web.StreamResponse:
         body, listener = self._prepared(request.path, await request.read())
         headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
+        if request.path not in _WRITING:
+            return await self._exchange(request, body, headers, listener)
+        try:
+            engine = self._engine or await self._find()
+        except GlmError as error:
+            return _no_engine(request, error)
+        ticket = turnstile.ticket(engine.url, priority=turnstile.AGENT, limit=engine.limit)
+        try:
+            while await ticket.moved():
+                pass  # no API has words for it
+            return await self._exchange(request, body, headers | {_PRIORITY: str(turnstile.AGENT)}, listener)
+        finally:
+            ticket.give_back()
+
+    async def _exchange(
+        self, request: web.Request, body: bytes, headers: Mapping[str, str], listener: Listener | None
+    ) -> web.StreamResponse:
         try:
             reply = await self._ask(request.method, request.path_qs, body, headers)
         except GlmError as error:
-            return _problem(request, 503, "api_error", f"{error.message} {error.hint}".strip())
+            return _no_engine(request, error)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             why = f"The engine does not answer ({type(error).__name__}). See `glm-lsp engine status`."
             return _problem(request, 503, "api_error", why)
@@ -229,9 +252,12 @@ class _Bridge:
         if self._engine is not None:
             with contextlib.suppress(aiohttp.ClientConnectorError):  # nothing was sent
                 return await self._send(self._engine, method, path, body, headers)
+        return await self._send(await self._find(), method, path, body, headers)
+
+    async def _find(self) -> Upstream:
         # In a thread: it asks the engine how it is, and other agents' streams must not wait for that.
         self._engine = await asyncio.to_thread(self._crossing.upstream)
-        return await self._send(self._engine, method, path, body, headers)
+        return self._engine
 
     async def _send(
         self, upstream: Upstream, method: str, path: str, body: bytes, headers: Mapping[str, str]
@@ -358,6 +384,10 @@ def _host_of(address: str) -> str:
 def _problem(request: web.Request, status: int, kind: str, message: str) -> web.Response:
     """A refusal in the words that the agent's library understands."""
     return web.json_response(_error(request.path, kind, message, status), status=status)
+
+
+def _no_engine(request: web.Request, error: GlmError) -> web.Response:
+    return _problem(request, 503, "api_error", f"{error.message} {error.hint}".strip())
 
 
 def _error(path: str, kind: str, message: str, status: int) -> Mapping[str, Any]:

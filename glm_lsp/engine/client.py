@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from glm_lsp.engine import abilities, cards, dialects, exact, profiles
+from glm_lsp.engine import abilities, cards, dialects, exact, profiles, turnstile
 from glm_lsp.engine.abilities import PROBE_TIMEOUT, Abilities
 from glm_lsp.engine.cards import Card, Listing, Loaded, Props
 from glm_lsp.engine.connection import Connection, ToolsRefused
@@ -36,7 +36,7 @@ from glm_lsp.errors import (
     SettingsError,
     WrongModel,
 )
-from glm_lsp.terms import Message, Prompt, Sampling
+from glm_lsp.terms import Delta, Message, Prompt, Sampling
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from glm_lsp.engine.dialects import Dialect
     from glm_lsp.engine.profiles import Profile
     from glm_lsp.settings import EngineSettings
-    from glm_lsp.terms import Delta, TokenLog
+    from glm_lsp.terms import TokenLog
 
 _MOST_ORIGINALS = 256  # thoughts that are kept as they came; older ones go back as text
 _LONGEST_PAUSE = 30.0  # seconds; an engine that asks for more is left to the person
@@ -102,6 +102,7 @@ class HttpEngine:
         self._originals: dict[str, list[dict[str, Any]]] = {}
         self._answered = ""
         self._notes: list[str] = []
+        self._unordered = False
 
     @property
     def model(self) -> str:
@@ -164,7 +165,7 @@ class HttpEngine:
                 self._connected = True
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta, None]:
-        """Sends one request and yields what comes back; connects first where that has not been done.
+        """Sends one request when it is its turn and yields what comes back; connects first where that has not been done.
 
         What arrives in one piece is handed on in one piece: text of several chunks may come in one Delta.
         The last Delta carries `finish`, and with it usage where the engine tells it, and the log of a whole reply
@@ -174,6 +175,25 @@ class HttpEngine:
             EngineError: as its tree says; after the first Delta nothing is retried.
         """
         await self.connect()
+        priority = self._settings.priority + prompt.priority
+        ticket = turnstile.ticket(self._line.where, priority=priority, limit=self._settings.max_requests)
+        try:
+            waited = False
+            while place := await ticket.moved():
+                waited = True
+                yield Delta(queued=place)
+            if waited:
+                yield Delta(queued=0)
+            if ticket.problem and not self._unordered:
+                self._unordered = True
+                self._notes.append(ticket.problem)
+            async with contextlib.aclosing(self._exchange(prompt)) as deltas:
+                async for delta in deltas:
+                    yield delta
+        finally:
+            ticket.give_back()
+
+    async def _exchange(self, prompt: Prompt) -> AsyncGenerator[Delta, None]:
         if prompt.tools and not self._profile.tools:
             raise CannotDo(
                 f"{self._model} at {self._line.where} takes no tools.",
@@ -229,6 +249,15 @@ class HttpEngine:
         if tokens is None:
             return prompt
         return dataclasses.replace(prompt, log=await exact.proof(self._tokenise, question, tokens.fingerprint))
+
+    async def count(self, text: str) -> int | None:
+        """The tokens of a text, by the model's own tokenizer; None where the server does not say."""
+        if not self._dialect.token_ids:
+            return None
+        try:
+            return len(await self._tokenise({"prompt": text}))
+        except EngineError:
+            return None
 
     async def close(self) -> None:
         """Lets go of connections; the engine itself runs on."""

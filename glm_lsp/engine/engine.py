@@ -5,7 +5,7 @@ Never knows what is done with the Deltas, nor which server sends them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -51,4 +51,13 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Lets go of connections; the engine itself runs on."""
+        ...
+
+
+@runtime_checkable
+class CountsTokens(Protocol):
+    """An engine that can say how many tokens a text has."""
+
+    async def count(self, text: str) -> int | None:
+        """The tokens of a text; None where the server does not say, which is no failure."""
         ...

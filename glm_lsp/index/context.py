@@ -9,15 +9,21 @@ The same question on the same files gives the same pieces in the same order.
 
 from __future__ import annotations
 
+import itertools
+import math
+import threading
 import time
+import weakref
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from glm_lsp.index import pieces, words
+from glm_lsp.index import pieces, signs, words
 from glm_lsp.index.overview import is_test
-from glm_lsp.index.pointed import SEVERAL, Wanted
+from glm_lsp.index.pieces import Sheet
+from glm_lsp.index.pointed import SEVERAL, Hints, Wanted
 from glm_lsp.index.rank import Ranked, rank
+from glm_lsp.index.shelf import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -45,6 +51,9 @@ GOOD = 0.3
 LEAST = 0.1
 """Part of the best piece's value below which a piece is not worth reading, however much room is left."""
 
+SHEETS = 256
+"""Files whose pieces are kept for the next question, some 40 KB each."""
+
 FRAME = 24
 """Tokens that are reckoned for the line above a piece."""
 
@@ -59,6 +68,8 @@ SMALL = 40
 
 MOSTLY = 0.6
 """Part of a file from which on it is shown whole, where there is room."""
+
+NO_HINTS = Hints()
 
 Kind = Literal["definition", "signatures", "chunk", "file"]
 
@@ -91,6 +102,15 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """A definition that might be worth reading; `first_line` from 1."""
+
+    path: str
+    first_line: int
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """What was chosen, by path and line, and from what.
 
@@ -100,6 +120,7 @@ class Choice:
         tokens: of all pieces.
         budget: what they were allowed to take.
         seconds: how long it took.
+        candidates: the best definitions, as many as were wished for, the best first.
     """
 
     pieces: tuple[Piece, ...]
@@ -107,6 +128,7 @@ class Choice:
     tokens: int
     budget: int
     seconds: float
+    candidates: tuple[Candidate, ...] = ()
 
 
 def choose(
@@ -119,6 +141,9 @@ def choose(
     selections: Sequence[Selection] = (),
     problems: Sequence[Problem] = (),
     leave_out: Collection[str] = (),
+    scale: Callable[[str], float] = lambda _: 1.0,
+    hints: Hints = NO_HINTS,
+    candidates: int = 0,
 ) -> Choice:
     """Chooses what to read for a question.
 
@@ -133,11 +158,16 @@ def choose(
         selections: what the person points at; what it calls and who calls it are always considered.
         problems: what an editor knows to be wrong; the symbols they speak of are always considered.
         leave_out: files that are not to be chosen from, such as those that are shown anyway.
+        scale: says by how much the tokens of a file, by its path, are more or fewer than `count` says.
+        hints: what should be looked for besides.
+        candidates: how many definitions to name that might be worth reading.
     """
     began = time.perf_counter()
     wanted = Wanted()
     wanted.add_problems(index, problems)
     wanted.add_selections(index, selections)
+    wanted.add_hints(hints)
+    question = " ".join([question, *hints.words, *hints.paths])
     pointed = dict.fromkeys([*open_paths, *(one.path for one in selections), *(one.path for one in problems)])
     names = list(wanted.names)
     ranked = rank(index, question, open_paths=tuple(pointed), names=names)
@@ -145,15 +175,16 @@ def choose(
     for name in names:
         if (term := words.whole(name)) != words.ANYWHERE:
             weights[term] = max(weights.get(term, 0.0), 0.5)
-    values = pieces.worth(index.postings, weights)
+    values = signs.worth(index, weights)
     chosen: list[Piece] = []
+    best: tuple[Candidate, ...] = ()
     if budget > 0 and (values or pointed):
-        desk = _Desk(index, question, count, wanted, values)
+        desk = _Desk(index, question, count, scale, wanted, values)
         desk.spread([one for one in ranked if one.path not in leave_out], leave_out)
         chosen = desk.choose(budget)
-    return Choice(
-        tuple(chosen), tuple(ranked), sum(piece.tokens for piece in chosen), budget, time.perf_counter() - began
-    )
+        best = desk.candidates(candidates)
+    tokens = sum(piece.tokens for piece in chosen)
+    return Choice(tuple(chosen), tuple(ranked), tokens, budget, time.perf_counter() - began, best)
 
 
 # --- what there is to choose from ---------------------------------------------------------------------------------
@@ -168,6 +199,8 @@ class _File:
     reason: str
     lines: Sequence[str]
     outline: Sequence[Definition]
+    sizes: Sequence[int]
+    """For each line the characters before it, and of all at last."""
 
 
 @dataclass(slots=True)
@@ -177,6 +210,7 @@ class _Desk:
     index: Index
     question: str
     count: Callable[[str], int]
+    scale: Callable[[str], float]
     wanted: Wanted
     values: Mapping[int, float]
     files: dict[str, _File] = field(default_factory=dict)
@@ -184,6 +218,8 @@ class _Desk:
     worth: list[float] = field(default_factory=list)
     exact: dict[str, float] = field(default_factory=dict)
     fits: Fit = field(default_factory=lambda: pieces.fit((), {}))
+    said: dict[int, str] = field(default_factory=dict)
+    costs: dict[tuple[str, int, int], int] = field(default_factory=dict)
 
     def spread(self, ranked: Sequence[Ranked], leave_out: Collection[str]) -> None:
         """Reads the best files and cuts them into pieces."""
@@ -194,20 +230,21 @@ class _Desk:
         }
         for path in sorted(self.wanted.places.keys() - scores.keys() - set(leave_out)):
             scores[path] = (0.3, "")
-        texts: list[str] = []
+        sheets: list[Sheet] = []
         for path, (score, why) in scores.items():
             if (text := self.index.text(path)) is None:
                 continue
-            outline = self.index.outline(path)
-            file = self.files[path] = _File(path, score, why, pieces.lines_of(text), outline)
-            for part in pieces.cut(path, file.lines, outline):
-                self.parts.append(part)
-                texts.append(f"{part.title}\n" + "\n".join(file.lines[part.first_line - 1 : part.last_line]))
-        self.fits = pieces.fit(texts, self.values)
+            outline = signs.outline_of(self.index, path)
+            lines = pieces.lines_of(text)
+            self.files[path] = _File(path, score, why, lines, outline, [0, *itertools.accumulate(map(len, lines))])
+            sheets.append(_sheet(self.index, path, text, lines, outline))
+            self.parts += sheets[-1].parts
+        self.fits = pieces.fit(sheets, self.values)
         self._value()
 
     def _value(self) -> None:
         self.exact = {name: weight for name in words.identifiers(self.question) if (weight := self._exact(name))}
+        self.said = _said(self.question)
         best = max(1e-9, float(self.fits.scores.max(initial=0.0)))
         for part, score in zip(self.parts, self.fits.scores.tolist(), strict=True):
             file = self.files[part.path]
@@ -229,8 +266,7 @@ class _Desk:
             return max(hits)[1]
         if named := [name for name in part.names if name in self.exact]:
             return f"defines {', '.join(named[:3])}"
-        said = _said(self.question)
-        matched = list(dict.fromkeys(said[term] for term in self.fits.best(at, 6) if term in said))[:3]
+        matched = list(dict.fromkeys(self.said[term] for term in self.fits.best(at, 6) if term in self.said))[:3]
         return f"words: {', '.join(matched)}" if matched else self.files[part.path].reason
 
     def _exact(self, name: str) -> float:
@@ -253,7 +289,7 @@ class _Desk:
             left = budget // OUTLINE_SHARE - (budget - room)
             for most in (OUTLINE_LINES, OUTLINE_LINES // 2, OUTLINE_LINES // 4):
                 lines = self._signatures(file, most)
-                cost = self._cost(_signed(lines))
+                cost = self._cost(file.path, _signed(lines))
                 if lines and cost <= left:
                     outlines[file.path] = lines
                     room -= cost
@@ -263,7 +299,9 @@ class _Desk:
             if self.worth[at] < LEAST * best:
                 continue
             part = self.parts[at]
-            cost = self._cost(self._numbered(part.path, part.first_line, part.last_line))
+            if room <= FRAME:
+                break
+            cost = self._lines_cost(part.path, part.first_line, part.last_line)
             if cost <= room:
                 taken[part.path].append(at)
                 room -= cost
@@ -279,13 +317,25 @@ class _Desk:
             if not taken[path]:
                 del taken[path]
 
+    def candidates(self, most: int) -> tuple[Candidate, ...]:
+        """The definitions that fit best, whether they were chosen or not."""
+        found: list[Candidate] = []
+        for at in sorted(range(len(self.parts)), key=lambda at: (-self.worth[at], at)) if most else ():
+            part = self.parts[at]
+            one = next((one for one in self.files[part.path].outline if one.first_line == part.first_line), None)
+            if part.defined and one is not None:
+                found.append(Candidate(part.path, one.first_line, one.signature or one.qualified))
+            if len(found) == most:
+                break
+        return tuple(found)
+
     def _in_order(self) -> list[int]:
         """The parts, those first that are worth most for a token; a little one is not preferred for being little."""
 
         def rate(at: int) -> float:
             part = self.parts[at]
-            lines = self.files[part.path].lines[part.first_line - 1 : part.last_line]
-            size = sum(map(len, lines)) + 5 * len(lines)
+            sizes, lines = self.files[part.path].sizes, part.last_line - part.first_line + 1
+            size = sizes[part.last_line] - sizes[part.first_line - 1] + 5 * lines
             return self.worth[at] ** 2 / (size / 3 + 120)
 
         return sorted(
@@ -330,7 +380,7 @@ class _Desk:
 
     def _made(self, path: str, first: int, last: int, score: float, reason: str, kind: Kind) -> Piece:
         text = "\n".join(self.files[path].lines[first - 1 : last])
-        tokens = self._cost(self._numbered(path, first, last))
+        tokens = self._lines_cost(path, first, last)
         return Piece(path, first, last, text, tokens, round(score, 3), reason, kind)
 
     def _completed(self, made: Sequence[Piece], budget: int) -> list[Piece]:
@@ -364,17 +414,36 @@ class _Desk:
     def _outline(self, file: _File, definitions: Sequence[Definition]) -> Piece:
         text = "\n".join(_signature(one) for one in definitions)
         numbers = tuple(one.line for one in definitions)
-        tokens = self._cost(_signed(definitions))
+        tokens = self._cost(file.path, _signed(definitions))
         reason = f"signatures; {file.reason}".removesuffix("; ")
         score = round(0.5 * file.score, 3)
         return Piece(file.path, numbers[0], numbers[-1], text, tokens, score, reason, "signatures", numbers)
 
-    def _numbered(self, path: str, first: int, last: int) -> str:
-        lines = self.files[path].lines
-        return "\n".join(f"{number}|{lines[number - 1]}" for number in range(first, last + 1))
+    def _lines_cost(self, path: str, first: int, last: int) -> int:
+        if (known := self.costs.get((path, first, last))) is not None:
+            return known
+        lines = self.files[path].lines[first - 1 : last]
+        numbered = "\n".join([f"{number}|{line}" for number, line in enumerate(lines, first)])
+        cost = self.costs[path, first, last] = self._cost(path, numbered)
+        return cost
 
-    def _cost(self, text: str) -> int:
-        return self.count(text) + FRAME
+    def _cost(self, path: str, text: str) -> int:
+        return math.ceil(self.count(text) * self.scale(path)) + FRAME
+
+
+_sheets: weakref.WeakKeyDictionary[Any, Shelf[tuple[int, Sequence[Definition], Sheet]]] = weakref.WeakKeyDictionary()
+_keeping = threading.Lock()
+
+
+def _sheet(index: Index, path: str, text: str, lines: Sequence[str], outline: Sequence[Definition]) -> Sheet:
+    """The pieces of a file; those of the last time where neither its text nor its definitions are others."""
+    with _keeping:
+        shelf = _sheets.setdefault(index, Shelf(SHEETS))
+    known = shelf.get(path)
+    if known is None or known[0] != hash(text) or (known[1] is not outline and known[1] != outline):
+        sheet = Sheet.of(pieces.cut(path, lines, outline), signs.lines_of(index, path, text))
+        known = shelf.put(path, (hash(text), outline, sheet))
+    return known[2]
 
 
 def _signed(definitions: Sequence[Definition]) -> str:

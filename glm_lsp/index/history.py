@@ -10,6 +10,7 @@ import math
 import os
 import re
 import subprocess
+import threading
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 COMMITS = 2000
 SECONDS = 10.0
+PATIENCE = 0.5  # seconds that a question waits for git; the next one has what it said
 
 WIDE = 30  # files of a commit that says nothing of any of them: a new licence, another format
 LONGEST = 4000  # characters of a message that count
@@ -81,6 +83,10 @@ class History:
             return History.read(root, commits, at=at, seconds=seconds)  # another branch, or rewritten commits
         fresh, renames = _read(root, (f"--max-count={commits}", f"{self.head}..{head}"), seconds)
         kept = self.commits[: max(0, commits - len(fresh))]
+        order = _answer(root, ("rev-list", "--no-merges", f"--max-count={commits}", head), seconds).split()
+        if order != [one.id for one in (*fresh, *kept)]:
+            # What a merge brings has its place by time, among the commits that are known.
+            return History.read(root, commits, at=head, seconds=seconds)
         if renames:
             kept = tuple(
                 Commit(one.id, one.when, one.message, tuple(renames.get(path, path) for path in one.paths))
@@ -144,6 +150,36 @@ class History:
         postings = Postings.open(None)
         postings.add(range(len(self.commits)), [words.counts(commit.message.encode()) for commit in self.commits])
         return postings
+
+
+class Past:
+    """The history of a workspace, read beside whoever asks for it: git may take seconds in a large repository."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._known = History()
+        self._reading: threading.Thread | None = None
+        self._stale = True
+        self._lock = threading.Lock()
+
+    def renew(self) -> None:
+        """Has the next question look for new commits."""
+        self._stale = True
+
+    def now(self, patience: float = PATIENCE) -> History:
+        """The history; what is known of it, where reading takes longer than `patience` in seconds."""
+        with self._lock:
+            if self._stale and (self._reading is None or not self._reading.is_alive()):
+                self._stale = False
+                self._reading = threading.Thread(target=self._read, name="history", daemon=True)
+                self._reading.start()
+            reading = self._reading
+        if reading is not None:
+            reading.join(patience)
+        return self._known
+
+    def _read(self) -> None:
+        self._known = self._known.renewed(self._root)
 
 
 def _commits(root: Path, arguments: tuple[str, ...], seconds: float) -> list[Commit]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from glm_lsp.index.build import Progress, State, Stop
-    from glm_lsp.index.history import History
+    from glm_lsp.index.history import History, Past
     from glm_lsp.index.names import Found, How
     from glm_lsp.index.postings import Postings
     from glm_lsp.languages.facts import Definition, Facts
@@ -92,7 +92,7 @@ class Index:
         self._rows = IndexRows(file)
         self._current = Current()
         self._postings: Postings | None = None
-        self._history: History | None = None
+        self._past: Past | None = None
         self._lock = threading.RLock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -146,8 +146,8 @@ class Index:
 
     def refresh(self, paths: Collection[str] | None = None) -> None:
         """Looks again at these files or folders, or at everything; the work is done in the background."""
-        if paths is None:
-            self._history = None
+        if paths is None and self._past is not None:
+            self._past.renew()
         self._builder.ask(paths)
 
     def wait(self, tier: int = 1, timeout: float | None = None) -> bool:
@@ -246,13 +246,12 @@ class Index:
 
     @property
     def history(self) -> History:
-        """What the repository's past says; read when it is first asked for, and again after `refresh` of everything."""
-        from glm_lsp.index.history import History  # noqa: PLC0415 - only ranking needs it
+        """What the repository's past says, as far as it was read; looked at again after `refresh` of everything."""
+        from glm_lsp.index.history import Past  # noqa: PLC0415 - only ranking needs it
 
         with self._lock:
-            if self._history is None:
-                self._history = History.read(self.root)
-            return self._history
+            past = self._past = self._past or Past(self.root)
+        return past.now()
 
     # --- one file --------------------------------------------------------------------------------------------------
 

@@ -5,23 +5,21 @@ Never looks at more than the files it is given, and keeps the words of the lates
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from glm_lsp.index import words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from glm_lsp.index.segments import Docs, Scores
+    from glm_lsp.index.words import Numbers
 
 BLOCK = 20  # lines: a passage is three blocks, and the next one begins two blocks later
 WIDTH, STRIDE = 3, 2
-MOST = 512  # files whose words are kept, about 20 KB each
 LARGEST = 120_000  # characters of a file that are looked at, some three thousand lines
 K1, B = 1.2, 0.75  # of BM25
 
@@ -42,51 +40,60 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
+class Lines:
+    """The words of a text by lines, which is what is known of it once it was taken apart.
+
+    Attributes:
+        terms: the term of every word and of its parts, in the order of the text.
+        ends: for each line, where its terms end.
+        words: for each line, the number of words in it and before it.
+        digest: tells the text from any other one of this process.
+    """
+
+    terms: Docs
+    ends: Numbers
+    words: Numbers
+    digest: int
+
+    @classmethod
+    def of(cls, text: str) -> Lines:
+        """Takes a text apart."""
+        packed, ends, number = words.by_line(text.encode(errors="replace"))
+        return cls(np.frombuffer(packed, "<u4"), ends, number, hash(text))
+
+
+@dataclass(frozen=True, slots=True)
 class Blocks:
     """The words of a file by blocks of lines.
 
     Attributes:
-        terms: the term of every word and of its parts, in the order of the text.
+        lines: the same by lines, of the beginning of the file where it is a large one.
         ends: for each block, where its terms end.
         lengths: for each block, its number of words.
     """
 
-    terms: Docs
-    ends: np.ndarray[Any, np.dtype[np.int64]]
-    lengths: np.ndarray[Any, np.dtype[np.int64]]
+    lines: Lines
+    ends: Numbers
+    lengths: Numbers
 
     @classmethod
     def of(cls, text: str) -> Blocks:
         """Takes a text apart."""
-        lines = text[:LARGEST].encode(errors="replace").split(b"\n")
-        parts = [words.in_order(b"\n".join(lines[at : at + BLOCK])) for at in range(0, len(lines), BLOCK)]
-        return cls(
-            np.frombuffer(b"".join(terms for terms, _ in parts), "<u4"),
-            np.cumsum([len(terms) >> 2 for terms, _ in parts]),
-            np.array([length for _, length in parts]),
-        )
+        lines = Lines.of(text[:LARGEST])
+        last = np.minimum(np.arange(0, len(lines.ends), BLOCK) + BLOCK, len(lines.ends)) - 1
+        return cls(lines, lines.ends[last], np.diff(lines.words[last], prepend=0))
 
 
-class Shelf:
-    """The words of the files that were looked at lately."""
-
-    def __init__(self, most: int = MOST) -> None:
-        self._most = most
-        self._blocks: OrderedDict[Hashable, Blocks] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def blocks(self, key: Hashable, text: Callable[[], str | None]) -> Blocks:
-        """The words of a file; `text` is asked for where they are not kept under `key`."""
-        with self._lock:
-            if (found := self._blocks.get(key)) is not None:
-                self._blocks.move_to_end(key)
-                return found
-        found = Blocks.of(text() or "")
-        with self._lock:
-            self._blocks[key] = found
-            while len(self._blocks) > self._most:
-                self._blocks.popitem(last=False)
-        return found
+def occurrences(terms: Docs, wanted: Docs) -> tuple[Numbers, Numbers]:
+    """The places of wanted terms among others, and for each of them which of the wanted, in ascending order, it is."""
+    # Most terms are none of the wanted: a table of their last bits tells that quicker than a search.
+    table = np.zeros(1 << 16, np.bool_)
+    table[wanted & 0xFFFF] = True
+    places = np.flatnonzero(table[terms & np.uint32(0xFFFF)])
+    at = np.searchsorted(wanted, terms[places])
+    at[at == len(wanted)] = 0
+    same = wanted[at] == terms[places]
+    return places[same], at[same]
 
 
 def best(files: Sequence[Blocks], worth: Mapping[int, float], *, most: int = 1) -> list[list[Passage]]:
@@ -105,10 +112,8 @@ def best(files: Sequence[Blocks], worth: Mapping[int, float], *, most: int = 1) 
     begins = np.concatenate(([0], np.cumsum(blocks)))
     times = np.zeros((int(begins[-1]), len(wanted)), np.float32)
     for file, begin in zip(files, begins.tolist(), strict=False):
-        at = np.searchsorted(wanted, file.terms)
-        at[at == len(wanted)] = 0
-        hits = np.flatnonzero(wanted[at] == file.terms)
-        np.add.at(times, (begin + np.searchsorted(file.ends, hits, side="right"), at[hits]), 1.0)
+        hits, at = occurrences(file.lines.terms, wanted)
+        np.add.at(times, (begin + np.searchsorted(file.ends, hits, side="right"), at), 1.0)
     lengths = np.concatenate([file.lengths for file in files]).astype(np.float32)
     average = max(1.0, float(lengths.mean()) * WIDTH)
     found: list[list[Passage]] = []

@@ -8,19 +8,22 @@ pieces of a file share a line.
 
 from __future__ import annotations
 
+import itertools
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glm_lsp.index import words
+from glm_lsp.index import passages, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from glm_lsp.index.postings import Postings
-    from glm_lsp.index.segments import Scores
+    from glm_lsp.index.passages import Lines
+    from glm_lsp.index.segments import Docs, Scores
+    from glm_lsp.index.words import Numbers
     from glm_lsp.languages.facts import Definition
 
 CHUNK = 60
@@ -86,6 +89,7 @@ def cut(path: str, lines: Sequence[str], definitions: Sequence[Definition]) -> l
 def _cut(path: str, first: int, last: int, inside: Sequence[Definition], title: str, length: int) -> Iterator[Part]:
     at = first
     passed: list[Definition] = []
+    firsts = [one.first_line for one in inside]
     for number, one in enumerate(inside):
         if one.first_line < at or (passed and one.first_line <= passed[-1].last_line):
             continue  # inside of one that was dealt with
@@ -95,7 +99,8 @@ def _cut(path: str, first: int, last: int, inside: Sequence[Definition], title: 
             continue
         yield from _runs(path, at, one.first_line - 1, passed, title, length)
         passed = []
-        inner = [other for other in inside[number + 1 :] if other.last_line <= one.last_line]
+        behind = bisect_right(firsts, one.last_line)
+        inner = [other for other in inside[number + 1 : behind] if other.last_line <= one.last_line]
         tall = [other for other in inner if other.last_line - other.first_line >= SHORT]
         if tall and size > WHOLE:
             head = Part(path, one.first_line, tall[0].first_line - 1, (one.name,), one.qualified, defined=True)
@@ -114,6 +119,9 @@ def _cut(path: str, first: int, last: int, inside: Sequence[Definition], title: 
 def _divided(part: Part, length: int, inner: Sequence[Definition]) -> Iterator[Part]:
     """The part, in several where it is long; each has the names that are defined in it."""
     size = part.last_line - part.first_line + 1
+    if size <= length and not inner:
+        yield part
+        return
     step = math.ceil(size / math.ceil(size / length))
     for first in range(part.first_line, part.last_line + 1, step):
         last = min(first + step - 1, part.last_line)
@@ -133,23 +141,67 @@ def _trimmed(part: Part, lines: Sequence[str]) -> Part | None:
         first += 1
     while first <= last and not lines[last - 1].strip():
         last -= 1
-    if not any(character.isalnum() for line in lines[first - 1 : last] for character in line):
+    if not any(map(str.isalnum, itertools.chain.from_iterable(lines[first - 1 : last]))):
         return None
+    if (first, last) == (part.first_line, part.last_line):
+        return part
     return Part(part.path, first, last, part.names, part.title, part.defined)
 
 
 # --- how well they fit --------------------------------------------------------------------------------------------
 
 
-def worth(postings: Postings, weights: Mapping[int, float], most: int = 40) -> dict[int, float]:
-    """What each term of a question counts: its weight times how rare it is; those that no file has are left out."""
-    number = max(1, len(postings))
-    found = {
-        term: weight * math.log1p((number - frequency + 0.5) / (frequency + 0.5))
-        for term, weight in weights.items()
-        if (frequency := postings.frequency(term))
-    }
-    return {term: found[term] for term in sorted(found, key=lambda term: (-found[term], term))[:most]}
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """The pieces of a file with their words.
+
+    Attributes:
+        parts: in order.
+        lines: the words of the file.
+        owners: for each line the place of its part; the number of parts for a line between two.
+        titles: the terms of all titles.
+        entitled: for each of these the place of its part.
+        lengths: for each part, its number of words, with those of its title.
+    """
+
+    parts: Sequence[Part]
+    lines: Lines
+    owners: Numbers
+    titles: Docs
+    entitled: Numbers
+    lengths: Numbers
+
+    @classmethod
+    def of(cls, parts: Sequence[Part], lines: Lines) -> Sheet:
+        """Finds the words of the parts among those of the lines."""
+        number = len(parts)
+        first = np.fromiter((part.first_line - 1 for part in parts), np.int32, number)
+        last = np.fromiter((part.last_line for part in parts), np.int32, number)
+        owners = np.full(len(lines.ends), number, np.int32)
+        for at, (begin, end) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+            owners[begin:end] = at
+        titles = [words.in_order(part.title.encode(errors="replace")) if part.title else (b"", 0) for part in parts]
+        before = np.concatenate((_NONE, lines.words))
+        return cls(
+            parts,
+            lines,
+            owners,
+            np.frombuffer(b"".join([packed for packed, _ in titles]), "<u4"),
+            np.repeat(np.arange(number, dtype=np.int32), [len(packed) >> 2 for packed, _ in titles]),
+            before[last] - before[first] + np.array([length for _, length in titles], np.int32),
+        )
+
+    def times(self, wanted: Docs) -> Scores:
+        """How often each part has each of the terms, which are in ascending order."""
+        found = np.zeros((len(self.parts) + 1, len(wanted)), np.float32)
+        hits, at = passages.occurrences(self.lines.terms, wanted)
+        np.add.at(found, (self.owners[np.searchsorted(self.lines.ends, hits, side="right")], at), 1.0)
+        hits, at = passages.occurrences(self.titles, wanted)
+        np.add.at(found, (self.entitled[hits], at), 1.0)
+        return found[:-1]
+
+
+_NONE = np.zeros(1, np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,21 +226,15 @@ class Fit:
         return [self.terms[place] for place in order.tolist() if self.shares[at, place] > 0]
 
 
-def fit(texts: Sequence[str], values: Mapping[int, float]) -> Fit:
-    """Scores texts by what their words are worth: BM25 over these texts alone."""
+def fit(sheets: Sequence[Sheet], values: Mapping[int, float]) -> Fit:
+    """Scores all parts by what their words are worth: BM25 over these parts alone."""
+    number = sum(len(sheet.parts) for sheet in sheets)
     terms = tuple(sorted(values))
-    if not terms or not texts:
-        return Fit(np.zeros(len(texts), np.float32), (), np.zeros((len(texts), 0), np.float32))
-    found = [words.in_order(text.encode(errors="replace")) for text in texts]
+    if not terms or not number:
+        return Fit(np.zeros(number, np.float32), (), np.zeros((number, 0), np.float32))
     wanted = np.array(terms, np.uint32)
-    every = np.frombuffer(b"".join(packed for packed, _ in found), "<u4")
-    owner = np.repeat(np.arange(len(texts)), [len(packed) >> 2 for packed, _ in found])
-    place = np.searchsorted(wanted, every)
-    place[place == len(wanted)] = 0
-    hits = np.flatnonzero(wanted[place] == every)
-    times = np.zeros((len(texts), len(terms)), np.float32)
-    np.add.at(times, (owner[hits], place[hits]), 1.0)
-    lengths = np.array([length for _, length in found], np.float32)
+    times = np.concatenate([sheet.times(wanted) for sheet in sheets])
+    lengths = np.concatenate([sheet.lengths for sheet in sheets]).astype(np.float32)
     norm = K1 * (1 - B + B * lengths / max(1.0, float(lengths.mean())))
     each = np.array([values[term] for term in terms], np.float32)
     shares = (each * times * (K1 + 1) / (times + norm[:, None])).astype(np.float32)

@@ -26,6 +26,21 @@ SEVERAL = 5
 """Definitions of one name, above which it says nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What somebody who knows more than the question says should be looked for.
+
+    Attributes:
+        words: to be searched like those of the question.
+        paths: files, or ends of their paths.
+        lines: path and first line of definitions, the best first.
+    """
+
+    words: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    lines: tuple[tuple[str, int], ...] = ()
+
+
 @dataclass(slots=True)
 class Wanted:
     """Names whose definitions are wanted, and places, each with its weight and the reason."""
@@ -68,6 +83,11 @@ class Wanted:
                 ]
                 for path, line in _spread(places)[:PLACES]:
                     self._place(path, line, 0.7, f"{verb} {definition.name}")
+
+    def add_hints(self, hints: Hints) -> None:
+        """Adds the definitions that are hinted at; a later one counts less."""
+        for at, (path, line) in enumerate(hints.lines):
+            self._place(path, line, max(0.3, 0.8 - 0.05 * at), "the model asked for it")
 
     def _defined(self, index: Index, name: str, weight: float, but: tuple[str, range] = ("", range(0))) -> None:
         found = index.symbols(name, limit=SEVERAL + 1)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import threading
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from glm_lsp.index.segments import Bools, Docs, Scores
+    from glm_lsp.index.segments import Bools, Docs, Frequencies, Places, Scores
 
 VERSION = 1
 LIST = "segments.json"
@@ -198,6 +199,23 @@ class Postings:
         """How many documents have the term."""
         return sum(len(segment.places(term)[0]) for segment in self._state.all())
 
+    def frequencies(self, terms: Docs, alive: Bools | None = None) -> tuple[Frequencies, int]:
+        """How many documents have each of the terms, and how many there are; `alive` as for `bm25`."""
+        segments = self._state.all()
+        living = [segment.among(alive) for segment in segments]
+        found = np.zeros(len(terms), np.int64)
+        for segment, those in zip(segments, living, strict=True):
+            found += segment.frequencies(terms, those)
+        return found, _number(segments, living)
+
+    def rarity(self, terms: Iterable[int], alive: Bools | None = None) -> dict[int, float]:
+        """What each term tells, the more the fewer documents have it; `alive` as for `bm25`, which counts the same."""
+        asked = np.fromiter(terms, np.uint32)
+        found, number = self.frequencies(asked, alive)
+        return {
+            term: _rarity(number, frequency) for term, frequency in zip(asked.tolist(), found.tolist(), strict=True)
+        }
+
     def files_with(self, terms: Iterable[int]) -> Docs:
         """The documents that have all the terms, ascending; `words.ANYWHERE` among them changes nothing."""
         wanted = {term for term in terms if term != words.ANYWHERE}
@@ -213,39 +231,62 @@ class Postings:
 
         Args:
             weights: terms with what each counts; those that no document has cost nothing.
-            alive: by document number, whether it is to be found; numbers beyond its end are not. None: all are.
+            alive: by document number, whether it is to be found, and counts in how rare a term is and how long
+                documents are; numbers beyond its end are not. None: all are.
 
         Returns:
             The documents that have any of the terms, in no particular order, and their scores, all above 0.
         """
         segments = self._state.all()
-        number = sum(len(segment.ids) for segment in segments)
+        living = [segment.among(alive) for segment in segments]
+        number = _number(segments, living)
         if not number:
             return np.empty(0, np.uint32), np.empty(0, np.float32)
-        average = max(1.0, sum(segment.words for segment in segments) / number)
-        places = [(term, [segment.places(term) for segment in segments]) for term in weights]
-        idf = [
-            weights[term] * np.log1p((number - frequency + 0.5) / (frequency + 0.5))
-            for term, found in places
-            for frequency in (sum(len(docs) for docs, _ in found),)
-        ]
+        average = max(1.0, _total(segments, living) / number)
+        found = [(weight, [segment.places(term) for segment in segments]) for term, weight in weights.items()]
+        idf = [weight * _rarity(number, _frequency([docs for docs, _ in lists], living)) for weight, lists in found]
         docs, scores = [], []
         for at, segment in enumerate(segments):
             total = np.zeros(len(segment.ids), np.float32)
             norm = segment.norm(average, K1, B)
-            for (_, found), value in zip(places, idf, strict=True):
-                local, times = found[at]
+            for (_, lists), value in zip(found, idf, strict=True):
+                local, times = lists[at]
                 if len(local):
                     frequency = times.astype(np.float32)
                     total[local] += np.float32(value * (K1 + 1)) * frequency / (frequency + norm[local])
             keep = total > 0
-            if segment.dead is not None:
-                keep &= ~segment.dead
-            if alive is not None:
-                keep &= segment.among(alive)
+            if (those := living[at]) is not None:
+                keep &= those
             docs.append(segment.ids[keep])
             scores.append(total[keep])
         return np.concatenate(docs), np.concatenate(scores)
+
+
+def _number(segments: Sequence[Segment], living: Sequence[Bools | None]) -> int:
+    return sum(
+        len(segment.ids) if those is None else int(np.count_nonzero(those))
+        for segment, those in zip(segments, living, strict=True)
+    )
+
+
+def _total(segments: Sequence[Segment], living: Sequence[Bools | None]) -> int:
+    """The words of all living documents."""
+    return sum(
+        segment.words if those is None else int(segment.lengths[those].sum(dtype=np.int64))
+        for segment, those in zip(segments, living, strict=True)
+    )
+
+
+def _frequency(lists: Sequence[Places], living: Sequence[Bools | None]) -> int:
+    """How many of the documents in a term's lists are alive."""
+    return sum(
+        len(docs) if those is None else int(np.count_nonzero(those[docs]))
+        for docs, those in zip(lists, living, strict=True)
+    )
+
+
+def _rarity(number: int, frequency: int) -> float:
+    return math.log1p((number - frequency + 0.5) / (frequency + 0.5))
 
 
 def _tidy(segments: list[Segment]) -> tuple[Segment, ...]:

@@ -35,6 +35,8 @@ WEIGHTS: dict[str, float] = {
     "used": 0.5,
     "uses": 0.6,
     "folder": 0.45,
+    "alike": 1.0,
+    "shared": 0.5,
     # These cannot be learnt from commit messages: somebody said it in so many words, or has the file before their eyes.
     "named": 2.0,
     "asked": 1.5,
@@ -54,6 +56,8 @@ SAID = {
     "used": "open files use it",
     "uses": "it uses open files",
     "folder": "beside open files",
+    "alike": "words like those of open files",
+    "shared": "its words, in open files too",
     "open": "open in the editor",
 }
 """How a sign is called where a person reads it; `defines` and `asked` say what is defined."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     Bools: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
     Starts: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
     Places: TypeAlias = np.ndarray[Any, np.dtype[np.uint16]]
+    Frequencies: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
     Counts: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
 FULL = 1 << 16
@@ -117,8 +118,29 @@ class Segment:
         found = self.docs[begin:end]
         # A list that the disk spoiled would else point beyond the documents.
         if not begin < end <= len(self.docs) or int(found.max()) >= len(self.ids):
-            raise StateError("The word lists are damaged.", hint="They are made anew from the files.")
+            raise _nonsense()
         return found, self.counts[begin:end]
+
+    def frequencies(self, terms: Docs, those: Bools | None) -> Frequencies:
+        """How many documents have each of the terms; of those by place, where that is told."""
+        if not len(self.terms):
+            return np.zeros(len(terms), np.int64)
+        at = np.searchsorted(self.terms, terms)
+        at[at == len(self.terms)] = 0
+        has = self.terms[at] == terms
+        begins, ends = self.starts[at].astype(np.int64), self.starts[at + 1].astype(np.int64)
+        sizes = np.where(has, ends - begins, 0)
+        if those is None:
+            return sizes
+        if int(sizes.min(initial=0)) < 0 or int(ends.max(initial=0)) > len(self.docs):
+            raise _nonsense()
+        upto = np.concatenate((np.zeros(1, np.int64), np.cumsum(sizes)))
+        places = self.docs[np.repeat(begins - upto[:-1], sizes) + np.arange(int(upto[-1]))]
+        if int(places.max(initial=0)) >= len(self.ids):
+            raise _nonsense()
+        counted = np.concatenate((np.zeros(1, np.int64), np.cumsum(those[places])))
+        found: Frequencies = counted[upto[1:]] - counted[upto[:-1]]
+        return found
 
     def with_all(self, terms: Iterable[int]) -> Docs:
         """The living documents that have all of the terms, ascending; at least one term is given."""
@@ -148,12 +170,22 @@ class Segment:
             return self
         return replace(self, dead=dead)
 
-    def among(self, alive: Bools) -> Bools:
-        """By place, whether the table, which goes by document number, says yes; no beyond its end."""
-        inside = self.ids < len(alive)
-        found: Bools = np.zeros(len(self.ids), np.bool_)
-        found[inside] = alive[self.ids[inside]]
-        return found
+    def among(self, alive: Bools | None) -> Bools | None:
+        """By place, which documents count: not dropped, and alive by a table that goes by their numbers.
+
+        Numbers beyond the table's end are not alive; where there is no table, all are. None: every document counts.
+        """
+        if alive is None:
+            return None if self.dead is None else ~self.dead
+        if len(self.ids) and int(self.ids[-1]) < len(alive):
+            found: Bools = alive[self.ids]
+        else:
+            inside = self.ids < len(alive)
+            found = np.zeros(len(self.ids), np.bool_)
+            found[inside] = alive[self.ids[inside]]
+        if self.dead is not None:
+            found &= ~self.dead
+        return None if found.all() else found
 
     def norm(self, average: float, k1: float, b: float) -> Scores:
         """By place, the part of BM25 that goes by the document's length."""
@@ -315,6 +347,10 @@ def read(path: Path) -> Segment:
     if int(starts[0]) or int(starts[-1]) != postings:
         raise _unreadable(path, "its lists are damaged")
     return Segment(names, starts, docs, counts, ids, lengths, total)
+
+
+def _nonsense() -> StateError:
+    return StateError("The word lists are damaged.", hint="They are made anew from the files.")
 
 
 def _unreadable(path: Path, why: str) -> StateError:

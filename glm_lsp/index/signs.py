@@ -9,17 +9,18 @@ content: BM25 over the words of the whole file. passage: the same over its best 
 words of its path, of the names it defines. defines: names of the question that it defines. commits: messages of past
 commits that changed it. recency: how lately and often it was changed. named: its path or file name stands in the
 question. asked: it defines a name that the caller asks for. With open files: together, how often it was changed in one
-commit with them; used, what they use of it; uses, what it uses of them; folder, how near it lies; open, it is open.
+commit with them; used, what they use of it; uses, what it uses of them; folder, how near it lies; alike, BM25 over the
+words that tell them from other files; shared, over the words of the question that they have too; open, it is open.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 import re
+import struct
 import threading
 import weakref
-from collections import OrderedDict, defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
@@ -28,12 +29,14 @@ import numpy as np
 
 from glm_lsp.index import passages, words
 from glm_lsp.index.postings import Postings
+from glm_lsp.index.shelf import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 
     from glm_lsp.index.history import History
-    from glm_lsp.index.segments import Bools, Scores
+    from glm_lsp.index.segments import Bools, Docs, Scores
+    from glm_lsp.index.words import Numbers
     from glm_lsp.languages.facts import Definition
 
 CLOSE = 30  # files, the best by the cheap signs, whose passages and definitions are looked at
@@ -41,7 +44,10 @@ WORDS = 60_000  # after which no further file is read, to be done in time; some 
 TERMS = 40  # of a question: those that count most; a pasted log has hundreds
 NAMES = 32  # of a question, that are looked up as definitions
 USED = 200  # names of an open file that are looked up, those that it uses most
+TELLING = 80  # words of the open files that tell them from others
 WIDELY = 20  # files that define a name, from which on it says nothing
+LATEST = 512  # files whose words are kept, some 25 KB each
+OUTLINES = 256  # files whose definitions are kept, some 20 KB each
 
 
 class Corpus(Protocol):
@@ -103,7 +109,7 @@ def read(corpus: Corpus, question: str, *, open_paths: Collection[str] = (), nam
         term = words.whole(name)
         if term != words.ANYWHERE:
             weights[term] = max(weights.get(term, 0.0), 1.0)
-    worth = _worth(corpus.postings, weights)
+    worth = _worth(corpus, files, weights)
     weights = {term: weights[term] for term in worth}
 
     values: dict[str, Scores] = {}
@@ -116,7 +122,7 @@ def read(corpus: Corpus, question: str, *, open_paths: Collection[str] = (), nam
     values["defines"] = _defines(corpus, files, words.identifiers(question)[:NAMES], defines)
     values["asked"] = _defines(corpus, files, list(dict.fromkeys(names))[:NAMES], defines)
     if opened:
-        values |= _around(corpus, files, opened)
+        values |= _around(corpus, files, opened, weights)
     close = _closest(values, files)
     values["passage"], values["symbols"] = _closer(corpus, files, close, worth, opened)
     return Signs(files.paths, {sign: column for sign, column in values.items() if column.any()}, defines)
@@ -139,8 +145,9 @@ class _Files:
     by_path: Postings = field(default_factory=lambda: Postings.open(None))
     by_name: dict[str, list[int]] = field(default_factory=dict)  # file name, lower case: places
     folders: dict[str, list[int]] = field(default_factory=dict)
-    shelf: passages.Shelf = field(default_factory=passages.Shelf)
-    names: OrderedDict[Hashable, tuple[dict[int, int], int]] = field(default_factory=OrderedDict)
+    blocks: Shelf[passages.Blocks] = field(default_factory=lambda: Shelf(LATEST))
+    names: Shelf[tuple[dict[int, int], int]] = field(default_factory=lambda: Shelf(4 * LATEST))
+    outlines: Shelf[tuple[int, Sequence[Definition]]] = field(default_factory=lambda: Shelf(OUTLINES))
     lock: threading.RLock = field(default_factory=threading.RLock)
     numbers: dict[str, int] = field(default_factory=dict)
     lately: tuple[History | None, Sequence[str], Scores] = (None, (), np.zeros(0, np.float32))
@@ -159,7 +166,7 @@ class _Files:
             return replace(self, version=version, docs=docs, contents=contents)
         fresh = [path for path in paths if path not in self.numbers]
         following = range(len(self.numbers), len(self.numbers) + len(fresh))
-        self.by_path.add(following, [words.counts(_path_words(path)) for path in fresh])
+        self.by_path.add(following, [_packed(_path_words(path)) for path in fresh])
         self.numbers.update(zip(fresh, following, strict=True))
         own = np.fromiter((self.numbers[path] for path in paths), np.int64, len(paths))
         alive = np.zeros(len(self.numbers), np.bool_)
@@ -206,6 +213,43 @@ def _files_of(corpus: Corpus) -> _Files:
     return files
 
 
+def lines_of(corpus: Corpus, path: str, text: str) -> passages.Lines:
+    """The words of a text by lines; those of the file are taken where it was looked at lately and is still the same."""
+    files = _files_of(corpus)
+    known = files.blocks.get((path, hash(text)))
+    if known is None and (at := files.place.get(path)) is not None:
+        known = files.blocks.get(int(files.docs[at]))
+    return known.lines if known is not None and known.lines.digest == hash(text) else passages.Lines.of(text)
+
+
+def outline_of(corpus: Corpus, path: str) -> Sequence[Definition]:
+    """What a file defines, asked for once as long as nothing changes."""
+    files = _files_of(corpus)
+    known = files.outlines.get(path)
+    if known is None or known[0] != files.version:
+        known = files.outlines.put(path, (files.version, corpus.definitions_of(path)))
+    return known[1]
+
+
+def worth(corpus: Corpus, weights: Mapping[int, float]) -> dict[int, float]:
+    """What each term of a question counts: its weight times how rare it is; those that no file has are left out."""
+    files = _files_of(corpus)
+    found, _ = corpus.postings.frequencies(np.fromiter(weights, np.uint32), files.contents)
+    held = (given for given, number in zip(weights.items(), found.tolist(), strict=True) if number)
+    return _worth(corpus, files, dict(held))
+
+
+def _packed(data: bytes) -> words.Packed:
+    """What `words.counts` gives, sooner for a few words."""
+    terms, length = words.in_order(data)
+    times = sorted(Counter(struct.unpack(f"<{len(terms) >> 2}I", terms)).items())
+    return (
+        struct.pack(f"<{len(times)}I", *(term for term, _ in times)),
+        bytes(min(number, 255) for _, number in times),
+        length,
+    )
+
+
 def _path_words(path: str) -> bytes:
     pure = PurePosixPath(path)
     return f"{pure.with_suffix('')} {pure.stem}".encode(errors="replace")  # the name itself counts twice
@@ -230,14 +274,10 @@ def _sparse(files: _Files, scores: Mapping[str, float]) -> Scores:
 # --- the question against all files -------------------------------------------------------------------------------
 
 
-def _worth(postings: Postings, weights: Mapping[int, float]) -> dict[int, float]:
-    """What each term counts: its weight times how rare it is; the weightiest terms only."""
-    number = max(1, len(postings))
-    worth = {
-        term: weight * math.log1p((number - frequency + 0.5) / (frequency + 0.5))
-        for term, weight in weights.items()
-        for frequency in (postings.frequency(term),)
-    }
+def _worth(corpus: Corpus, files: _Files, weights: Mapping[int, float]) -> dict[int, float]:
+    """What each term counts: its weight times how rare it is in the files of now; the weightiest terms only."""
+    worth = corpus.postings.rarity(weights, files.contents)
+    worth = {term: weight * worth[term] for term, weight in weights.items()}
     return {term: worth[term] for term in sorted(worth, key=lambda term: (-worth[term], term))[:TERMS]}
 
 
@@ -282,7 +322,7 @@ def _defines(corpus: Corpus, files: _Files, names: Sequence[str], defines: dict[
 # --- what lies around the open files ------------------------------------------------------------------------------
 
 
-def _around(corpus: Corpus, files: _Files, opened: Sequence[str]) -> dict[str, Scores]:
+def _around(corpus: Corpus, files: _Files, opened: Sequence[str], weights: Mapping[int, float]) -> dict[str, Scores]:
     used: defaultdict[str, float] = defaultdict(float)
     users: dict[int, float] = {}
     near = np.zeros(len(files.paths), np.float32)
@@ -298,21 +338,41 @@ def _around(corpus: Corpus, files: _Files, opened: Sequence[str]) -> dict[str, S
             if term != words.ANYWHERE and len(corpus.defined(definition.name)) <= WIDELY // 4:
                 users[term] = 1.0
         near = np.maximum(near, _near(files, path))
+    terms, times = np.unique(np.concatenate([_terms(corpus, files, path) for path in opened]), return_counts=True)
+    has = set(terms.tolist())
     values = {
         "together": _sparse(files, corpus.history.together(opened)),
         "used": _sparse(files, used),
-        "uses": _content(corpus, files, _worth_only(corpus.postings, users)),
+        "uses": _content(corpus, files, _worth_only(corpus, files, users)),
         "folder": near,
+        "alike": _content(corpus, files, _telling(corpus, files, terms, times)),
+        "shared": _content(corpus, files, {term: weight for term, weight in weights.items() if term in has}),
         "open": _sparse(files, dict.fromkeys(opened, 1.0)),
     }
     places = [files.place[path] for path in opened]
-    for sign in ("together", "used", "uses", "folder"):
+    for sign in values.keys() - {"open"}:
         values[sign][places] = 0.0
     return values
 
 
-def _worth_only(postings: Postings, terms: Iterable[int]) -> dict[int, float]:
-    return dict.fromkeys(_worth(postings, dict.fromkeys(terms, 1.0)), 1.0)
+def _terms(corpus: Corpus, files: _Files, path: str) -> Docs:
+    """The terms of an open file, in order; what was taken apart is kept for its passages."""
+    key = _key(corpus, files, files.place[path], (path,))
+    blocks = files.blocks.get(key) or files.blocks.put(key, passages.Blocks.of(corpus.text(path) or ""))
+    return blocks.lines.terms
+
+
+def _telling(corpus: Corpus, files: _Files, terms: Docs, times: Numbers) -> dict[int, float]:
+    """The terms that tell a text with these terms from other files, and that another file has."""
+    found, number = corpus.postings.frequencies(terms, files.contents)
+    rare = (1 + np.log(times)) * np.log1p((number - found + 0.5) / (found + 0.5))
+    rare[found < 2] = 0.0
+    best = np.argsort(-rare, kind="stable")[:TELLING]
+    return dict.fromkeys(terms[best[rare[best] > 0]].tolist(), 1.0)
+
+
+def _worth_only(corpus: Corpus, files: _Files, terms: Iterable[int]) -> dict[int, float]:
+    return dict.fromkeys(_worth(corpus, files, dict.fromkeys(terms, 1.0)), 1.0)
 
 
 def _near(files: _Files, path: str) -> Scores:
@@ -360,7 +420,8 @@ def _closer(
     for key, at in zip(keys, close, strict=True):
         if room <= 0:
             break
-        blocks.append(files.shelf.blocks(key, functools.partial(corpus.text, files.paths[at])))
+        known = files.blocks.get(key)
+        blocks.append(known or files.blocks.put(key, passages.Blocks.of(corpus.text(files.paths[at]) or "")))
         room -= int(blocks[-1].lengths.sum())
     for at, found in zip(close, passages.best(blocks, worth), strict=False):
         passage[at] = found[0].score if found else 0.0
@@ -381,17 +442,10 @@ def _key(corpus: Corpus, files: _Files, at: int, opened: Collection[str]) -> Has
 
 def _names(corpus: Corpus, files: _Files, key: Hashable, at: int) -> tuple[dict[int, int], int]:
     """The terms of the names that a file defines, and how many names these are."""
-    with files.lock:
-        if (known := files.names.get(key)) is not None:
-            files.names.move_to_end(key)
-            return known
-    path = files.paths[at]
-    definitions = corpus.definitions_of(path)
-    terms, times, length = words.counts(" ".join(one.name for one in definitions).encode(errors="replace"))
+    if (known := files.names.get(key)) is not None:
+        return known
+    definitions = outline_of(corpus, files.paths[at])
+    terms, times, length = _packed(" ".join(one.name for one in definitions).encode(errors="replace"))
     found = dict(zip(np.frombuffer(terms, "<u4").tolist(), times, strict=True)), length
-    if definitions:  # none may mean that it was not parsed yet
-        with files.lock:
-            files.names[key] = found
-            while len(files.names) > 4 * passages.MOST:
-                files.names.popitem(last=False)
-    return found
+    # None may mean that it was not parsed yet.
+    return files.names.put(key, found) if definitions else found

@@ -14,9 +14,15 @@ import math
 import re
 import struct
 from collections import Counter
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    Numbers: TypeAlias = np.ndarray[Any, np.dtype[np.integer[Any]]]
 
 VERSION = 1
 """Goes up when the same text gives other terms; lists written under another version are of no use."""
@@ -81,6 +87,21 @@ def in_order(data: bytes) -> tuple[bytes, int]:
     """The terms of a text in its order, as often as they occur, packed as by `counts`; and the number of words."""
     found = data.translate(_SEPARATED).split()
     return b"".join([_terms_of[word] for word in found]), len(found)
+
+
+def by_line(data: bytes) -> tuple[bytes, Numbers, Numbers]:
+    """The terms of a text in its order, packed; and for each line where its terms end, and where its words do."""
+    separated = data.translate(_SEPARATED_LINES)
+    packed = [_terms_of[word] for word in separated.split()]
+    ends = np.zeros(len(packed) + 1, np.int32)
+    np.cumsum(np.fromiter(map(len, packed), np.int32, len(packed)) >> 2, out=ends[1:])
+    # All that is neither a word nor the end of a line is a space by now.
+    characters = np.frombuffer(separated, np.uint8)
+    word = characters > ord(" ")
+    first = np.flatnonzero(word & ~np.concatenate((~_ONE, word[:-1])))
+    lines = np.append(np.flatnonzero(characters == ord("\n")), len(separated))
+    words = np.searchsorted(first, lines).astype(np.int32)
+    return b"".join(packed), ends[words], words
 
 
 def query(text: str) -> dict[int, float]:
@@ -204,6 +225,7 @@ _PART = re.compile(rf"[{_EAST}]+|[^\W\d_{_EAST}]+")
 _RUN = re.compile(rf"[{_EAST}]")
 _ASCII_PART = re.compile(rb"[A-Z]+(?![a-z])\d*|[A-Z]?[a-z]+\d*")
 _SEPARATED = bytes(c if c >= 0x80 or chr(c).isalnum() or c == ord("_") else ord(" ") for c in range(256))
+_SEPARATED_LINES = _SEPARATED[: ord("\n")] + b"\n" + _SEPARATED[ord("\n") + 1 :]
 _NINE = ord("9")
 _UNLISTED = frozenset(word.encode() for word in UNLISTED)
 _ONE = np.array([True])

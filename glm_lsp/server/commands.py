@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +18,7 @@ from glm_lsp import __version__, actions
 from glm_lsp.errors import Conflict, UsageError
 from glm_lsp.server import convert, wire
 from glm_lsp.server.desk import TRANSCRIPTS
+from glm_lsp.server.engine_status import EngineSeen, lines
 from glm_lsp.server.transcript import Transcript
 from glm_lsp.terms import Ask, Thinking
 
@@ -89,6 +90,7 @@ class Commands:
     session: Session
     turns: Turns
     desk: Desk
+    engine_seen: EngineSeen = field(default_factory=EngineSeen)
 
     def handler(self, name: str) -> Callable[..., Awaitable[Any]]:
         """What pygls calls for a command."""
@@ -267,17 +269,18 @@ class Commands:
     async def status(self, where: Where) -> dict[str, Any]:
         """How the server is, also as a page that is shown."""
         told = await self.status_of(where.uri or None)
-        lines = [f"# glm-lsp {__version__}", "", f"Health: {told.health}. {told.message}".rstrip(), ""]
-        lines += [
+        page = [f"# glm-lsp {__version__}", "", f"Health: {told.health}. {told.message}".rstrip(), ""]
+        page += [
             f"- Engine: {told.engine.model or 'not known yet'}, {told.engine.state}, {told.engine.url or 'this host'}"
         ]
-        lines += [f"- Preserved thinking: {told.exactness}", f"- Turns under way: {told.turns}"]
-        lines += [f"- Folder: {uri}" for uri in told.workspace_folders]
+        page += lines(await self.engine_status(where.uri or None))
+        page += [f"- Preserved thinking: {told.exactness}", f"- Turns under way: {told.turns}"]
+        page += [f"- Folder: {uri}" for uri in told.workspace_folders]
         for one in told.indexes:
-            lines.append(f"- Index: {one.state}, {one.parsed:,} of {one.files:,} files, {one.symbols:,} symbols")
-            lines += [f"  - {note}" for note in one.notes]
-        lines += [f"- {name}: {version}" for name, version in told.versions.items()]
-        await self.desk.document(TRANSCRIPTS, "status", "md", "\n".join(lines) + "\n")
+            page.append(f"- Index: {one.state}, {one.parsed:,} of {one.files:,} files, {one.symbols:,} symbols")
+            page += [f"  - {note}" for note in one.notes]
+        page += [f"- {name}: {version}" for name, version in told.versions.items()]
+        await self.desk.document(TRANSCRIPTS, "status", "md", "\n".join(page) + "\n")
         return msgspec.to_builtins(told)  # type: ignore[no-any-return]  # an object is a dict
 
     async def status_of(self, uri: str | None) -> wire.StatusResult:
@@ -308,6 +311,11 @@ class Commands:
             indexes=await asyncio.to_thread(self._indexes),
             versions={"glm-lsp": __version__, "pygls": version("pygls"), "lsprotocol": version("lsprotocol")},
         )
+
+    async def engine_status(self, uri: str | None) -> wire.EngineStatusResult:
+        """What the engine does, by its own count."""
+        folder = await self.session.folder(uri)
+        return await self.engine_seen.status(folder.workspace.settings.engine)
 
     def _indexes(self) -> tuple[wire.IndexStatus, ...]:
         told = []

@@ -351,6 +351,10 @@ def _rest(server: GlmServer, commands: Commands) -> None:
     async def status(_params: wire.Empty | None) -> wire.StatusResult:
         return await commands.status_of(None)
 
+    @server.feature("glm/engineStatus")
+    async def engine_status(_params: wire.Empty | None) -> wire.EngineStatusResult:
+        return await commands.engine_status(None)
+
     @server.feature("glm/feedback")
     def feedback(params: wire.FeedbackParams) -> None:
         desk.judge(params)

@@ -96,6 +96,10 @@ class Spelling:
                     thinking=what.thinking,
                     files=files,
                 )
+            case terms.Queued():
+                return wire.Queued(place=what.place)
+            case terms.ContextChosen():
+                return self._chosen(what)
             case terms.ThinkingAdded():
                 return wire.ThinkingAdded(text=what.text)
             case terms.ThinkingEnded():
@@ -171,6 +175,13 @@ class Spelling:
             ok=what.ok if isinstance(what, terms.HunkClosed) else None,
             reason=what.reason if isinstance(what, terms.HunkClosed) else "",
         )
+
+    def _chosen(self, what: terms.ContextChosen) -> wire.ContextChosen:
+        files = tuple(
+            wire.ChosenFile(uri=self._uri_of(one.path), reason=one.reason, tokens=one.tokens, whole=one.whole)
+            for one in what.files
+        )
+        return wire.ContextChosen(files=files, tokens=what.tokens, words=what.words, note=what.note)
 
     def _finding(self, what: terms.Found) -> wire.Found:
         found = what.finding

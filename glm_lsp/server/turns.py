@@ -10,22 +10,26 @@ import contextlib
 import logging
 import time
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
 from glm_lsp.conversations import Conversation
+from glm_lsp.engine.turnstile import in_line
 from glm_lsp.errors import GlmError
 from glm_lsp.server import faults, wire
 from glm_lsp.server.turn_events import TurnEvents
 from glm_lsp.server.under_way import Running
 from glm_lsp.terms import (
+    ContextChosen,
     Ended,
     Event,
     Found,
     PermissionAsked,
     Proposed,
     QuestionAsked,
+    Queued,
     Started,
     TextAdded,
     ThinkingAdded,
@@ -266,6 +270,11 @@ class _Reporter:
             self._tail = ""
             self._at = 0.0
             self._tell(what.title)
+        elif isinstance(what, Queued):
+            self._at = 0.0
+            self._tell(in_line(what.place) if what.place else "Working")
+        elif isinstance(what, ContextChosen):
+            self._tell(reads(what))
         elif isinstance(what, Warned):
             self._tell(what.message)
 
@@ -274,6 +283,13 @@ class _Reporter:
         if line and now - self._at >= REPORT_SECONDS:
             self._at = now
             self.report(line)
+
+
+def reads(chosen: ContextChosen) -> str:
+    """What a progress bar says of the code that was chosen, `Reads cart.py, tax.py and 6 more`; empty for none."""
+    names = ", ".join(PurePosixPath(one.path).name for one in chosen.files[:2])
+    more = f" and {len(chosen.files) - 2} more" if len(chosen.files) > 2 else ""
+    return f"Reads {names}{more}" if names else ""
 
 
 def _closing(running: Running) -> str:

@@ -6,7 +6,9 @@ Never does anything: plain data from the standard library, no input, no output, 
 from __future__ import annotations
 
 from glm_lsp.terms.events import (
+    ChosenFile,
     Compacted,
+    ContextChosen,
     Ended,
     EndReason,
     Event,
@@ -18,6 +20,7 @@ from glm_lsp.terms.events import (
     PermissionAsked,
     Proposed,
     QuestionAsked,
+    Queued,
     Started,
     TextAdded,
     ThinkingAdded,
@@ -56,7 +59,9 @@ from glm_lsp.terms.nouns import (
 
 __all__ = [
     "Ask",
+    "ChosenFile",
     "Compacted",
+    "ContextChosen",
     "Delta",
     "Edit",
     "EndReason",
@@ -80,6 +85,7 @@ __all__ = [
     "Proposal",
     "Proposed",
     "QuestionAsked",
+    "Queued",
     "Role",
     "Sampling",
     "Selection",

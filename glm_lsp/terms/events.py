@@ -23,6 +23,40 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class Queued:
+    """The engine serves others first; `place` is 1 for who is next, and 0 when it is our turn."""
+
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenFile:
+    """A file of which code was chosen; `reason` is that of its best piece, `whole` whether all of it was chosen."""
+
+    path: str
+    reason: str
+    tokens: int
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ContextChosen:
+    """Code that nobody named was chosen for the question, and the model reads it first; told once, before it speaks.
+
+    Attributes:
+        files: those of which it is, the best first.
+        tokens: of all of it, as reckoned.
+        words: what the model itself wanted looked for, where it was asked.
+        note: why it was asked in vain; empty where it was not.
+    """
+
+    files: tuple[ChosenFile, ...]
+    tokens: int
+    words: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ThinkingAdded:
     """The model thinks; `text` is what came since the last event."""
 
@@ -189,6 +223,8 @@ class Ended:
 
 Happening = (
     Started
+    | ContextChosen
+    | Queued
     | ThinkingAdded
     | ThinkingEnded
     | TextAdded

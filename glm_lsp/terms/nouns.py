@@ -138,6 +138,7 @@ class Prompt:
             the messages behind them.
         other_logs: the same as other engines told them, for a conversation that comes back to an earlier model.
         thinking_tokens: tokens of thinking at most, where the engine can see to it; 0 for no limit.
+        workspace: names the workspace, and is never sent: of several engines, each workspace keeps to one.
     """
 
     messages: tuple[Message, ...]
@@ -148,6 +149,7 @@ class Prompt:
     log: TokenLog | None = None
     other_logs: tuple[TokenLog, ...] = ()
     thinking_tokens: int = 0
+    workspace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +189,7 @@ class Delta:
     """What one chunk of the stream adds; the last one carries `finish`, and usage comes once.
 
     `written` counts the new tokens of the reply up to here, where the engine tells while it writes; else it is 0.
+    Before all others there may be some with nothing but `queued`: the place in line, from 1, and 0 when that is over.
     """
 
     thinking: str = ""
@@ -197,6 +200,7 @@ class Delta:
     finish: FinishReason | None = None
     log: TokenLog | None = None
     """With `finish`: the tokens of the prompt and of this reply, where the engine tells them."""
+    queued: int | None = None
 
 
 # --- what the model wrote ----------------------------------------------------------------------------------------

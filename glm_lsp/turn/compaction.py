@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from glm_lsp import prompt
 from glm_lsp.errors import EngineError
 from glm_lsp.store import Compaction
-from glm_lsp.terms import Compacted, Message, Usage, Used, Warned
+from glm_lsp.terms import Compacted, Message, Queued, Usage, Used, Warned
 from glm_lsp.turn.listening import Listening
 
 if TYPE_CHECKING:
@@ -74,7 +74,9 @@ async def compact(
     after = _reckoned(before, shown, (*folded, *newest), per_token)
     opening, summary, usage = folded, "", Usage()
     if thoroughly or after > share * length / 2:
-        async with aclosing(_summary(conversation, engine, preset, words, fits=before < length)) as parts:
+        async with aclosing(
+            _summary(conversation, engine, preset, words, str(draft.jail.root), fits=before < length)
+        ) as parts:
             async for part in parts:
                 if isinstance(part, str):
                     summary = part
@@ -93,7 +95,7 @@ async def compact(
 
 
 async def _summary(
-    conversation: Conversation, engine: Engine, preset: Preset, words: str, *, fits: bool
+    conversation: Conversation, engine: Engine, preset: Preset, words: str, workspace: str, *, fits: bool
 ) -> AsyncGenerator[Happening | str, None]:
     """Yields the happenings of the request, and the summary last."""
     told = ""
@@ -101,12 +103,13 @@ async def _summary(
         asked = prompt.compose(conversation, engine.profile, preset=preset, thinking=False)
         cap = replace(asked.sampling, max_new_tokens=min(SUMMARY_TOKENS, asked.sampling.max_new_tokens))
         # The same messages and tools as always, and one more: the engine has read nearly all of it already.
-        request = replace(asked, messages=(*asked.messages, prompt.summarise(words)), sampling=cap)
+        messages = (*asked.messages, prompt.summarise(words))
+        request = replace(asked, messages=messages, sampling=cap, workspace=workspace)
         reply = Listening(None)
         try:
             async with aclosing(reply.listen(engine, request)) as happenings:
                 async for what in happenings:
-                    if isinstance(what, Used):
+                    if isinstance(what, Used | Queued | Warned):
                         yield what
         except EngineError as error:
             yield Warned(error.code, f"No summary could be written: {error.message}")

@@ -14,16 +14,19 @@ from glm_lsp import prompt, tools
 from glm_lsp.edits.grow import GrowingHunk
 from glm_lsp.edits.parse import ArgumentStream, validate
 from glm_lsp.terms import (
+    Delta,
     FinishReason,
     HunkClosed,
     HunkOpened,
     Message,
+    Queued,
     TextAdded,
     ThinkingAdded,
     ThinkingEnded,
     ToolCall,
     Usage,
     Used,
+    Warned,
 )
 from glm_lsp.turn.guards import Repetition
 
@@ -34,6 +37,9 @@ if TYPE_CHECKING:
     from glm_lsp.engine.engine import Engine
     from glm_lsp.terms import Happening, Prompt, TokenLog, ToolCallDelta, ToolSpec
 
+
+_NOTHING = Delta()
+"""What comes before the first word where an engine has something to tell."""
 
 OVER_BUDGET = 1.5
 """How far thinking may go over its limit before the reply is ended: an engine that sees to it is not exact either."""
@@ -137,6 +143,14 @@ class Listening:
         try:
             async with aclosing(engine.stream(request)) as deltas:
                 async for delta in deltas:
+                    if delta.queued is not None:
+                        yield Queued(delta.queued)
+                        continue
+                    if not first:
+                        for note in engine.take_notes():
+                            yield Warned("engine-note", note)
+                        if delta == _NOTHING:
+                            continue
                     first = first or time.monotonic()
                     if delta.thinking:
                         thinking_since = thinking_since or time.monotonic()
@@ -169,6 +183,13 @@ class Listening:
                 yield what
             raise
         yield Used(self.usage, time.monotonic() - sent, (first or time.monotonic()) - sent)
+
+    def begin_again(self) -> None:
+        """Forgets a reply that broke off, for the same request to be sent again."""
+        self.calls.clear()
+        self._thinking.clear()
+        self._text.clear()
+        self.finish, self.usage, self.log, self.written = None, Usage(), None, 0
 
     def drop_calls(self, reason: str) -> Iterator[Happening]:
         """Forgets the tool calls of a reply that did not end well: not even its first ones are carried out."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from glm_lsp import prompt, tools
 from glm_lsp.edits.hunks import counts
-from glm_lsp.errors import ContextTooLong, GlmError, LimitReached, NothingSaid, Truncated
+from glm_lsp.errors import ContextTooLong, EngineError, GlmError, LimitReached, NothingSaid, Truncated
 from glm_lsp.terms import Compacted, Ended, EndReason, Event, Proposal, Proposed, Started, Usage, Used, Warned
 from glm_lsp.turn import opening
 from glm_lsp.turn.calls import Calls
@@ -23,6 +23,8 @@ from glm_lsp.turn.guards import call_in_thinking
 from glm_lsp.turn.limits import Limits
 from glm_lsp.turn.listening import Listening
 from glm_lsp.turn.questions import ask_questions
+from glm_lsp.turn.rates import Learning, Rates
+from glm_lsp.turn.suggestions import CANDIDATES, Suggested, suggest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from glm_lsp.edits.draft import Draft
     from glm_lsp.engine.engine import Engine
     from glm_lsp.index.index import Index
+    from glm_lsp.index.pointed import Hints
     from glm_lsp.index.walk import Listing
     from glm_lsp.settings import Settings
     from glm_lsp.terms import Ask, Excerpt, Happening, Objection, PermissionAsked, QuestionAsked, TokenLog
@@ -74,6 +77,7 @@ class Turn:
     shown: tuple[Excerpt, ...] = ()
     _usage: Usage = field(default_factory=Usage)
     _said: list[str] = field(default_factory=list)
+    _rates: Rates = field(default_factory=Rates)
     _reply: Listening | None = None
     _repairs: int = 0
     _cut_off: int = 0
@@ -86,9 +90,14 @@ class Turn:
         """
         with_tools = self.engine.profile.tools
         work = self._with_tools() if with_tools else ask_questions(self.ask, self.action, self.draft, self.engine)
-        async with aclosing(self._numbered(work)) as events:
-            async for event in events:
-                yield event
+        learning = Learning(self.engine)
+        try:
+            async with aclosing(self._numbered(work)) as events:
+                async for event in events:
+                    learning.heard(event.what, self.shown, self._rates)
+                    yield event
+        finally:
+            await learning.end()
 
     async def compact(self) -> AsyncGenerator[Event, None]:
         """Makes the conversation shorter instead, with the Ask's words as wishes for the summary; events as in `run`."""
@@ -180,7 +189,9 @@ class Turn:
     # --- the loop ------------------------------------------------------------------------------------------------
 
     async def _with_tools(self) -> AsyncGenerator[Happening, None]:
-        self._begin(await asyncio.to_thread(self._look))
+        async with aclosing(self._opened()) as happenings:
+            async for what in happenings:
+                yield what
         limits = Limits(self.settings.turn)
         context = tools.ToolContext(self.draft, self.listing, self.settings.tools, index=self._index)
         calls = Calls(
@@ -250,6 +261,21 @@ class Turn:
             yield Warned("sent-back", f"Sent back for repair: {objections[0].path}: {objections[0].message}")
             self.conversation.append(prompt.repair(objections))
 
+    async def _opened(self) -> AsyncGenerator[Happening, None]:
+        """Chooses what the model reads first, with its own help where that is wished for, and begins with it."""
+        helped = self.settings.index.ask_model and self._thinking
+        seen = await asyncio.to_thread(self._look, candidates=CANDIDATES if helped else 0)
+        suggested = Suggested()
+        if seen.candidates:
+            suggested = await suggest(self.engine, self.ask.instruction, seen.candidates)
+            if suggested.used is not None:
+                yield suggested.used
+            if suggested.hints is not None:
+                seen = await asyncio.to_thread(self._look, hints=suggested.hints)
+        self._begin(seen)
+        if (chosen := opening.told(seen, self.shown, suggested.note)) is not None:
+            yield chosen
+
     def _problems(self) -> str:
         """What stands against the end that the model declares; empty where nothing does, or where it was told enough."""
         objections = self._objections()
@@ -266,7 +292,9 @@ class Turn:
     def _index(self) -> Index | None:
         return self.index if self.trusted else None
 
-    def _look(self) -> opening.Look:
+    def _look(self, *, hints: Hints | None = None, candidates: int = 0) -> opening.Look:
+        if self._index is not None:
+            self._rates = Rates.open(self.listing.root, self.engine.model)
         return opening.look(
             self.conversation,
             self.ask,
@@ -275,6 +303,9 @@ class Turn:
             profile=self.engine.profile,
             index=self._index,
             settings=self.settings.index,
+            scale=self._rates.scale,
+            hints=hints,
+            candidates=candidates,
         )
 
     def _begin(self, seen: opening.Look) -> None:
@@ -305,15 +336,16 @@ class Turn:
             async with aclosing(self._shorter()) as happenings:
                 async for what in happenings:
                     yield what
-        for last in (False, True):
+        last = moved = False
+        while True:
             request = prompt.compose(
                 self.conversation,
                 self.engine.profile,
                 preset=self.action.preset,
                 thinking=thinking,
-                priority=self.settings.engine.priority,
                 thinking_tokens=self.settings.turn.thinking_tokens,
             )
+            request = replace(request, workspace=str(self.draft.jail.root))
             self._reply = reply
             try:
                 async with aclosing(reply.listen(self.engine, request)) as happenings:
@@ -322,11 +354,21 @@ class Turn:
             except ContextTooLong:
                 if last or not share:
                     raise
+                last = True
                 async with aclosing(self._shorter(thoroughly=True)) as happenings:
                     async for what in happenings:
                         yield what
-                continue
-            return
+            except EngineError as error:
+                if not error.elsewhere or moved:  # once a step: what breaks a second engine may be the request itself
+                    raise
+                moved = True
+                yield Warned(
+                    "asked-again", f"{error.message} What it had begun to say is void; another engine is asked."
+                )
+                self._usage += Usage(written=reply.written)
+                reply.begin_again()
+            else:
+                return
 
     async def _shorter(self, words: str = "", *, thoroughly: bool = False) -> AsyncGenerator[Happening, None]:
         shorter = compact(

@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from glm_lsp import prompt
 from glm_lsp.errors import FileRefused
-from glm_lsp.terms import Excerpt, Message
+from glm_lsp.terms import ChosenFile, ContextChosen, Excerpt, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from glm_lsp.actions import Action
     from glm_lsp.conversations import Conversation
     from glm_lsp.edits.draft import Draft
     from glm_lsp.engine.profiles import Profile
-    from glm_lsp.index.context import Choice, Piece
+    from glm_lsp.index.context import Candidate, Choice, Piece
     from glm_lsp.index.index import Index
+    from glm_lsp.index.pointed import Hints
     from glm_lsp.index.walk import Listing
     from glm_lsp.settings import IndexSettings, PromptSettings
     from glm_lsp.terms import Ask
@@ -35,6 +36,12 @@ log = logging.getLogger(__name__)
 
 COLD_SECONDS = 1.5
 """How long an index that was just opened is waited for; then the turn goes without."""
+
+SOON = 0.4
+"""Seconds of these after which definitions are waited for only where few are missing; words do as well."""
+
+NEARLY = 100
+"""Files still to be parsed, up to which it is worth the rest of the time."""
 
 FEW_FILES = 40
 """Files up to which a list of them is the best map."""
@@ -52,12 +59,18 @@ class Look:
         whole: files that were asked about and fit.
         pieces: what was chosen of other files.
         complete: those of which the pieces are all.
+        files: of which the pieces are, the best first, as a person is told.
+        candidates: definitions that might be worth reading, where they were wished for.
+        hints: what was looked for besides the words of the question.
     """
 
     overview: str = ""
     whole: tuple[str, ...] = ()
     pieces: tuple[Excerpt, ...] = ()
     complete: frozenset[str] = frozenset()
+    files: tuple[ChosenFile, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    hints: Hints | None = None
 
 
 def look(
@@ -69,10 +82,14 @@ def look(
     profile: Profile,
     index: Index | None,
     settings: IndexSettings,
+    scale: Callable[[str], float] = lambda _: 1.0,
+    hints: Hints | None = None,
+    candidates: int = 0,
 ) -> Look:
     """Chooses what to show, and begins the draft from what is on the disk now; may run in a thread of its own.
 
-    Waits a moment for an index that is not ready, and does without where that is not enough.
+    Waits a moment for an index that is not ready, and does without where that is not enough. `scale`, `hints` and
+    `candidates` are as for choosing.
 
     Raises:
         FileRefused: the only file that was asked about cannot be read.
@@ -84,7 +101,19 @@ def look(
     if index is None or (len(listing.paths) <= FEW_FILES and (whole or not listing.paths)):
         return Look(whole=whole)
     try:
-        return _looked(conversation, ask, draft, listing, profile, index, settings, whole)
+        return _looked(
+            conversation,
+            ask,
+            draft,
+            listing,
+            profile,
+            index,
+            settings,
+            whole,
+            scale=scale,
+            hints=hints,
+            candidates=candidates,
+        )
     except Exception:  # what was chosen is a help, and no turn fails for want of it
         log.exception("nothing could be chosen from the index")
         return Look(whole=whole)
@@ -99,12 +128,14 @@ def _looked(
     index: Index,
     settings: IndexSettings,
     whole: tuple[str, ...],
+    *,
+    scale: Callable[[str], float],
+    hints: Hints | None,
+    candidates: int,
 ) -> Look:
     first = not conversation.messages
     asks = not ask.paths or (ask.paths == listing.paths and not whole)
-    until = time.monotonic() + COLD_SECONDS
-    ready = (first or asks) and (index.wait(1, COLD_SECONDS) or index.wait(0, max(0.0, until - time.monotonic())))
-    if not ready:
+    if not (first or asks) or not _is_ready(index):
         return Look(whole=whole)
     overview = ""
     if first and len(listing.paths) > FEW_FILES and settings.map_tokens:
@@ -118,17 +149,61 @@ def _looked(
         budget = budget // 2 if _telling(ask.instruction) else 0
     if not budget:
         return Look(overview, whole)
-    choice = choose(index, ask, draft, budget=budget)
+    choice = choose(index, ask, draft, budget=budget, scale=scale, hints=hints, candidates=candidates)
     shown = prompt.places(conversation.shown)
-    fresh = tuple(
-        Excerpt(one.path, one.first_line, one.text, one.reason, one.numbers)
-        for one in choice.pieces
-        if (one.path, one.first_line, one.last_line) not in shown
-    )
-    return Look(overview, whole, fresh, frozenset(one.path for one in choice.pieces if one.kind == "file"))
+    pieces = [one for one in choice.pieces if (one.path, one.first_line, one.last_line) not in shown]
+    fresh = tuple(Excerpt(one.path, one.first_line, one.text, one.reason, one.numbers) for one in pieces)
+    complete = frozenset(one.path for one in choice.pieces if one.kind == "file")
+    return Look(overview, whole, fresh, complete, _files(pieces, complete), choice.candidates, hints)
 
 
-def choose(index: Index, ask: Ask, draft: Draft, *, budget: int, open_paths: Collection[str] = ()) -> Choice:
+def _is_ready(index: Index) -> bool:
+    """Waits for the words of all files, and for their definitions where these are there soon."""
+    began = time.monotonic()
+    if index.wait(1, min(SOON, COLD_SECONDS)):
+        return True
+    left = COLD_SECONDS - (time.monotonic() - began)
+    if left > 0 and index.status.pending <= NEARLY and index.wait(1, left):
+        return True
+    return index.wait(0, max(0.0, COLD_SECONDS - (time.monotonic() - began)))
+
+
+def _files(pieces: Sequence[Piece], complete: Collection[str]) -> tuple[ChosenFile, ...]:
+    """The files of some pieces, the best first."""
+    found: dict[str, ChosenFile] = {}
+    for one in sorted(pieces, key=lambda piece: (-piece.score, piece.path, piece.first_line)):
+        known = found.get(one.path) or ChosenFile(one.path, one.reason, 0, one.path in complete)
+        found[one.path] = replace(known, tokens=known.tokens + one.tokens)
+    return tuple(found.values())
+
+
+def told(seen: Look, shown: Collection[Excerpt], note: str = "") -> ContextChosen | None:
+    """What a person is told of the choice; None where there was none.
+
+    Args:
+        seen: what was chosen.
+        shown: what the opening message has of it.
+        note: why the model was asked in vain.
+    """
+    there = {one.path for one in shown}
+    files = tuple(one for one in seen.files if one.path in there)
+    if not files and not note:
+        return None
+    words = (*seen.hints.words, *seen.hints.paths) if seen.hints is not None else ()
+    return ContextChosen(files, sum(one.tokens for one in files), words, note)
+
+
+def choose(
+    index: Index,
+    ask: Ask,
+    draft: Draft,
+    *,
+    budget: int,
+    open_paths: Collection[str] = (),
+    scale: Callable[[str], float] = lambda _: 1.0,
+    hints: Hints | None = None,
+    candidates: int = 0,
+) -> Choice:
     """The pieces of code that are worth reading for an Ask, as they are in the draft.
 
     Files that were read already are left out, and so are those that may not be read, or are not as the index knows
@@ -148,6 +223,9 @@ def choose(index: Index, ask: Ask, draft: Draft, *, budget: int, open_paths: Col
             selections=ask.selections,
             problems=ask.problems,
             leave_out=leave_out,
+            scale=scale,
+            hints=hints or context.NO_HINTS,
+            candidates=candidates,
         )
 
     choice = chosen()

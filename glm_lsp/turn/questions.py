@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from glm_lsp import prompt
 from glm_lsp.errors import CannotDo, FileRefused
-from glm_lsp.terms import HunkClosed, HunkGrew, HunkOpened, ToolCalled, ToolReturned, Used, Warned
+from glm_lsp.terms import HunkClosed, HunkGrew, HunkOpened, Queued, ToolCalled, ToolReturned, Used, Warned
 from glm_lsp.turn.listening import Listening
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ async def _ask(
         reply.listen(engine, prompt.question(question.messages, engine.profile, action.preset))
     ) as heard:
         async for what in heard:
-            if isinstance(what, Used):
+            if isinstance(what, Used | Queued):
                 yield what
     edit = question.answer(reply.text)
     if edit is None:

@@ -105,6 +105,38 @@ export interface Start {
   files: Array<string>;
 }
 
+/** The engine serves others first; told when the place changes, and not at all where the wait is short. */
+export interface Queued {
+  type: "queued";
+  /** 1 for who is next; 0 when the wait is over, before anything else is told. */
+  place: number;
+}
+
+/** A file of which code was chosen. */
+export interface ChosenFile {
+  /** The file. */
+  uri: string;
+  /** Why its best piece was chosen, in a few words for a person. */
+  reason: string;
+  /** Of what was chosen of it, as reckoned. */
+  tokens: number;
+  /** Whether that is all of it. */
+  whole?: boolean;
+}
+
+/** Code that nobody named was chosen for the question, and the model reads it first; at most once, before it speaks. */
+export interface ContextChosen {
+  type: "context";
+  /** Of which it is, the best first. */
+  files: Array<ChosenFile>;
+  /** Of all of it, as reckoned. */
+  tokens: number;
+  /** What the model itself wanted looked for, where the setting `index.ask_model` has it asked. */
+  words?: Array<string>;
+  /** Why it was asked in vain; empty where it was not. */
+  note?: string;
+}
+
 /** The model thinks. */
 export interface ThinkingAdded {
   type: "thinking";
@@ -685,6 +717,62 @@ export interface StatusResult {
   indexes?: Array<IndexStatus>;
 }
 
+/** A GPU of the host on which both the server and the engine run. */
+export interface GpuStatus {
+  /** What its driver calls it. */
+  name: string;
+  /** Of its memory, by whatever program. */
+  usedBytes: number;
+  /** Of its memory. */
+  totalBytes: number;
+  /** The share of the last moments in which it worked, from 0 to 1; absent where that is not known. */
+  busy?: number;
+}
+
+/** What the engine does; what it does not tell is absent, and so is what did not occur. Rates are those since the request before this one, if that was less than a minute ago. Times and shares are of the last minute where something occurred in it, else since the engine was started. */
+export interface EngineStatusResult {
+  /** `unknown` where it does not tell what it does, `down` where it does not answer. */
+  state: "connecting" | "down" | "ready" | "unknown";
+  /** Why there are no figures, and what to do; empty where there are. */
+  message?: string;
+  /** Whether it was put to sleep. */
+  asleep?: boolean;
+  /** Its name for the model. */
+  model?: string;
+  /** Where it is. */
+  url?: string;
+  /** Since it was started. */
+  upSeconds?: number;
+  /** Requests that are being served. */
+  running?: number;
+  /** Requests in line. */
+  waiting?: number;
+  /** Tokens of replies. */
+  writtenPerSecond?: number;
+  /** Tokens of prompts. */
+  readPerSecond?: number;
+  /** Seconds in which half of the requests had their first token. */
+  firstTokenMedian?: number;
+  /** Seconds in which 95 of 100 requests had. */
+  firstTokenTail?: number;
+  /** Seconds from one token to the next. */
+  betweenTokensMedian?: number;
+  /** Share of the KV cache that is taken, from 0 to 1, as all shares here. */
+  kvUse?: number;
+  /** Share of what was read that the prefix cache had. */
+  reused?: number;
+  /** Share of the tokens drafted ahead (MTP) that were taken. */
+  draftsAccepted?: number;
+  /** Tokens that a step brought, the drafted ones included. */
+  tokensPerStep?: number;
+  /** Requests that had to start again for want of memory, since the engine was started. */
+  preempted?: number;
+  /** Of its processes where it is this host's own, else of the one that answers. */
+  memoryBytes?: number;
+  /** Of this host, where it runs here. */
+  gpus?: Array<GpuStatus>;
+}
+
 /** What a person thought of a turn or a proposal; kept on this host, and told to nobody. */
 export interface FeedbackParams {
   /** What they did with it. */
@@ -756,7 +844,7 @@ export interface QuestionResult {
 }
 
 /** What happens in a turn. */
-export type AnyEvent = Start | ThinkingAdded | ThinkingEnded | TextAdded | ToolCalled | ToolReturned | PermissionAsked | QuestionAsked | HunkShown | Found | Compacted | Proposed | Used | Warned | End;
+export type AnyEvent = Start | ContextChosen | Queued | ThinkingAdded | ThinkingEnded | TextAdded | ToolCalled | ToolReturned | PermissionAsked | QuestionAsked | HunkShown | Found | Compacted | Proposed | Used | Warned | End;
 
 /** Requests to server, by method. */
 export interface Requests {
@@ -788,6 +876,8 @@ export interface Requests {
   "glm/undo": { params: UndoParams; result: UndoResult };
   /** Tells how the server is. */
   "glm/status": { params: Empty; result: StatusResult };
+  /** Tells what the engine does, as it counts it. */
+  "glm/engineStatus": { params: Empty; result: EngineStatusResult };
 }
 
 /** Notifications to server, by method. */

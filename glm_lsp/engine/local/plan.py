@@ -394,9 +394,9 @@ def _notes(plan: Plan, hardware: Hardware, wishes: Wishes) -> Iterator[str]:
         )
     if plan.engines > 1:
         yield (
-            f"{plan.engines} engines keep {plan.engines} caches: a conversation has to go to the engine that has read it, so give "
-            "each workspace one address. Replicas rather than vLLM's data parallel, which spreads requests over ranks "
-            "with a cache each, and a conversation would meet a cold one."
+            f"{plan.engines} engines keep {plan.engines} caches: a conversation has to go to the engine that has read it. "
+            "Name them all in engine.replicas, and each workspace keeps to one. Replicas rather than vLLM's data "
+            "parallel, which spreads requests over ranks with a cache each, and a conversation would meet a cold one."
         )
     elif layout.tensor > 4 and layout.stages == 1 and not model.latent and layout.tensor % 2 == 0:
         halves = memory_of(model, gpu, Layout(layout.tensor // 2), wishes)

@@ -28,6 +28,48 @@ class Start(Wire, frozen=True, kw_only=True, tag_field="type", tag="start"):
     files: tuple[str, ...]
 
 
+class Queued(Wire, frozen=True, kw_only=True, tag_field="type", tag="queued"):
+    """The engine serves others first; told when the place changes, and not at all where the wait is short.
+
+    Attributes:
+        place: 1 for who is next; 0 when the wait is over, before anything else is told.
+    """
+
+    place: int
+
+
+class ChosenFile(Wire, frozen=True, kw_only=True):
+    """A file of which code was chosen.
+
+    Attributes:
+        uri: the file.
+        reason: why its best piece was chosen, in a few words for a person.
+        tokens: of what was chosen of it, as reckoned.
+        whole: whether that is all of it.
+    """
+
+    uri: str
+    reason: str
+    tokens: int
+    whole: bool = False
+
+
+class ContextChosen(Wire, frozen=True, kw_only=True, tag_field="type", tag="context"):
+    """Code that nobody named was chosen for the question, and the model reads it first; at most once, before it speaks.
+
+    Attributes:
+        files: of which it is, the best first.
+        tokens: of all of it, as reckoned.
+        words: what the model itself wanted looked for, where the setting `index.ask_model` has it asked.
+        note: why it was asked in vain; empty where it was not.
+    """
+
+    files: tuple[ChosenFile, ...]
+    tokens: int
+    words: tuple[str, ...] = ()
+    note: str = ""
+
+
 class ThinkingAdded(Wire, frozen=True, kw_only=True, tag_field="type", tag="thinking"):
     """The model thinks.
 
@@ -274,6 +316,8 @@ class End(Wire, frozen=True, kw_only=True, tag_field="type", tag="end"):
 
 AnyEvent = (
     Start
+    | ContextChosen
+    | Queued
     | ThinkingAdded
     | ThinkingEnded
     | TextAdded

@@ -236,6 +236,73 @@ class StatusResult(Status, frozen=True, kw_only=True):
     indexes: tuple[IndexStatus, ...] = ()
 
 
+class GpuStatus(Wire, frozen=True, kw_only=True):
+    """A GPU of the host on which both the server and the engine run.
+
+    Attributes:
+        name: what its driver calls it.
+        used_bytes: of its memory, by whatever program.
+        total_bytes: of its memory.
+        busy: the share of the last moments in which it worked, from 0 to 1; absent where that is not known.
+    """
+
+    name: str
+    used_bytes: int
+    total_bytes: int
+    busy: float | None = None
+
+
+class EngineStatusResult(Wire, frozen=True, kw_only=True):
+    """What the engine does; what it does not tell is absent, and so is what did not occur.
+
+    Rates are those since the request before this one, if that was less than a minute ago.
+    Times and shares are of the last minute where something occurred in it, else since the engine was started.
+
+    Attributes:
+        state: `unknown` where it does not tell what it does, `down` where it does not answer.
+        message: why there are no figures, and what to do; empty where there are.
+        asleep: whether it was put to sleep.
+        model: its name for the model.
+        url: where it is.
+        up_seconds: since it was started.
+        running: requests that are being served.
+        waiting: requests in line.
+        written_per_second: tokens of replies.
+        read_per_second: tokens of prompts.
+        first_token_median: seconds in which half of the requests had their first token.
+        first_token_tail: seconds in which 95 of 100 requests had.
+        between_tokens_median: seconds from one token to the next.
+        kv_use: share of the KV cache that is taken, from 0 to 1, as all shares here.
+        reused: share of what was read that the prefix cache had.
+        drafts_accepted: share of the tokens drafted ahead (MTP) that were taken.
+        tokens_per_step: tokens that a step brought, the drafted ones included.
+        preempted: requests that had to start again for want of memory, since the engine was started.
+        memory_bytes: of its processes where it is this host's own, else of the one that answers.
+        gpus: of this host, where it runs here.
+    """
+
+    state: EngineState
+    message: str = ""
+    asleep: bool = False
+    model: str = ""
+    url: str = ""
+    up_seconds: float | None = None
+    running: int | None = None
+    waiting: int | None = None
+    written_per_second: float | None = None
+    read_per_second: float | None = None
+    first_token_median: float | None = None
+    first_token_tail: float | None = None
+    between_tokens_median: float | None = None
+    kv_use: float | None = None
+    reused: float | None = None
+    drafts_accepted: float | None = None
+    tokens_per_step: float | None = None
+    preempted: int | None = None
+    memory_bytes: int | None = None
+    gpus: tuple[GpuStatus, ...] = ()
+
+
 # --- what a person does, and is asked ----------------------------------------------------------------------------
 
 

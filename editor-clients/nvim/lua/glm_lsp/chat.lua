@@ -133,6 +133,21 @@ local SHOW = {
     fresh_line(chat, true)
     append(chat, ("*Made shorter: %d → %d tokens*\n"):format(event.before, event.after))
   end,
+  context = function(chat, event)
+    local names = {}
+    for number, file in ipairs(event.files) do
+      names[number] = vim.fs.basename(vim.uri_to_fname(file.uri))
+    end
+    local more = #names > 3 and (" +%d"):format(#names - 3) or ""
+    fresh_line(chat, true)
+    append(chat, ("*Read first: %s%s · %d tokens*\n"):format(table.concat(names, ", ", 1, math.min(3, #names)), more, event.tokens))
+  end,
+  queued = function(chat, event)
+    if event.place > 0 then
+      fresh_line(chat, true)
+      append(chat, ("*Busy · %d in line*\n"):format(event.place))
+    end
+  end,
   warning = function(chat, event)
     fresh_line(chat, true)
     append(chat, ("*%s*\n"):format(event.message))

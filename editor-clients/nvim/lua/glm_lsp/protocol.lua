@@ -66,6 +66,26 @@ M.version = 1
 ---@field thinking boolean Whether it thinks before it speaks.
 ---@field files string[] The documents that the ask is about.
 
+--- The engine serves others first; told when the place changes, and not at all where the wait is short.
+---@class glm_lsp.Queued
+---@field type "queued"
+---@field place integer 1 for who is next; 0 when the wait is over, before anything else is told.
+
+--- A file of which code was chosen.
+---@class glm_lsp.ChosenFile
+---@field uri string The file.
+---@field reason string Why its best piece was chosen, in a few words for a person.
+---@field tokens integer Of what was chosen of it, as reckoned.
+---@field whole? boolean Whether that is all of it.
+
+--- Code that nobody named was chosen for the question, and the model reads it first; at most once, before it speaks.
+---@class glm_lsp.ContextChosen
+---@field type "context"
+---@field files glm_lsp.ChosenFile[] Of which it is, the best first.
+---@field tokens integer Of all of it, as reckoned.
+---@field words? string[] What the model itself wanted looked for, where the setting `index.ask_model` has it asked.
+---@field note? string Why it was asked in vain; empty where it was not.
+
 --- The model thinks.
 ---@class glm_lsp.ThinkingAdded
 ---@field type "thinking"
@@ -411,6 +431,36 @@ M.version = 1
 ---@field versions table<string, string> Names and versions, of the server and what it is made of.
 ---@field indexes? glm_lsp.IndexStatus[] What is known of the code, for each folder that has an index.
 
+--- A GPU of the host on which both the server and the engine run.
+---@class glm_lsp.GpuStatus
+---@field name string What its driver calls it.
+---@field usedBytes integer Of its memory, by whatever program.
+---@field totalBytes integer Of its memory.
+---@field busy? number The share of the last moments in which it worked, from 0 to 1; absent where that is not known.
+
+--- What the engine does; what it does not tell is absent, and so is what did not occur. Rates are those since the request before this one, if that was less than a minute ago. Times and shares are of the last minute where something occurred in it, else since the engine was started.
+---@class glm_lsp.EngineStatusResult
+---@field state "connecting"|"down"|"ready"|"unknown" `unknown` where it does not tell what it does, `down` where it does not answer.
+---@field message? string Why there are no figures, and what to do; empty where there are.
+---@field asleep? boolean Whether it was put to sleep.
+---@field model? string Its name for the model.
+---@field url? string Where it is.
+---@field upSeconds? number Since it was started.
+---@field running? integer Requests that are being served.
+---@field waiting? integer Requests in line.
+---@field writtenPerSecond? number Tokens of replies.
+---@field readPerSecond? number Tokens of prompts.
+---@field firstTokenMedian? number Seconds in which half of the requests had their first token.
+---@field firstTokenTail? number Seconds in which 95 of 100 requests had.
+---@field betweenTokensMedian? number Seconds from one token to the next.
+---@field kvUse? number Share of the KV cache that is taken, from 0 to 1, as all shares here.
+---@field reused? number Share of what was read that the prefix cache had.
+---@field draftsAccepted? number Share of the tokens drafted ahead (MTP) that were taken.
+---@field tokensPerStep? number Tokens that a step brought, the drafted ones included.
+---@field preempted? integer Requests that had to start again for want of memory, since the engine was started.
+---@field memoryBytes? integer Of its processes where it is this host's own, else of the one that answers.
+---@field gpus? glm_lsp.GpuStatus[] Of this host, where it runs here.
+
 --- What a person thought of a turn or a proposal; kept on this host, and told to nobody.
 ---@class glm_lsp.FeedbackParams
 ---@field decision "accepted"|"dismissed"|"partial"|"rejected"|"shown" What they did with it.
@@ -453,7 +503,7 @@ M.version = 1
 ---@class glm_lsp.QuestionResult
 ---@field answer? string Their words; absent where they would not answer.
 
----@alias glm_lsp.AnyEvent glm_lsp.Start|glm_lsp.ThinkingAdded|glm_lsp.ThinkingEnded|glm_lsp.TextAdded|glm_lsp.ToolCalled|glm_lsp.ToolReturned|glm_lsp.PermissionAsked|glm_lsp.QuestionAsked|glm_lsp.HunkShown|glm_lsp.Found|glm_lsp.Compacted|glm_lsp.Proposed|glm_lsp.Used|glm_lsp.Warned|glm_lsp.End
+---@alias glm_lsp.AnyEvent glm_lsp.Start|glm_lsp.ContextChosen|glm_lsp.Queued|glm_lsp.ThinkingAdded|glm_lsp.ThinkingEnded|glm_lsp.TextAdded|glm_lsp.ToolCalled|glm_lsp.ToolReturned|glm_lsp.PermissionAsked|glm_lsp.QuestionAsked|glm_lsp.HunkShown|glm_lsp.Found|glm_lsp.Compacted|glm_lsp.Proposed|glm_lsp.Used|glm_lsp.Warned|glm_lsp.End
 
 --- Requests to server.
 M.requests = {
@@ -485,6 +535,8 @@ M.requests = {
   "glm/undo",
   -- Tells how the server is.
   "glm/status",
+  -- Tells what the engine does, as it counts it.
+  "glm/engineStatus",
 }
 
 --- Notifications to server.
@@ -518,6 +570,8 @@ M.server_notifications = {
 --- The types of events.
 M.events = {
   "start",
+  "context",
+  "queued",
   "thinking",
   "thinkingEnd",
   "text",

@@ -1,0 +1,158 @@
+"""Fairness on a real engine: people before background work, and every process of a person in one line.
+
+The engine serves eight at a time; the line here is shorter, so that few requests fill it. What is said is forced, but
+how long it takes is the engine's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from test_refactor import CART, Person
+
+from glm_lsp.engine.client import HttpEngine
+from glm_lsp.engine.turnstile import HEADLESS
+from glm_lsp.settings import EngineSettings
+from glm_lsp.terms import Message, Prompt, Sampling
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from engine.server import ForcedEngine
+
+pytestmark = pytest.mark.engine
+
+LONG = " ".join(f"word{number}" for number in range(120)) + "</think>Enough."
+LIMIT = 3
+"""Requests at a time: two in the background, and one slot for people."""
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder whose line is used, for other processes too."""
+    monkeypatch.setenv("GLM_LSP_STATE_DIR", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+@pytest.fixture
+async def person(glm_engine: ForcedEngine, state: Path) -> AsyncIterator[HttpEngine]:
+    engine = HttpEngine(EngineSettings(url=glm_engine.url, max_requests=LIMIT), environment={})
+    await engine.connect()
+    yield engine
+    await engine.close()
+
+
+def question(words: str) -> Prompt:
+    return Prompt((Message("user", words),), (), thinking=True, sampling=Sampling(0.0, None, 1000))
+
+
+def headless(person: Person, *files: str) -> Any:
+    """A run in a process of its own, which nobody watches."""
+    for file in files:
+        (person.root / file).write_text(CART)
+    command = person.command("say it", *files, "--each", "file", "--jobs", "8", "--output", "ndjson")
+    return asyncio.create_subprocess_exec(
+        *command, cwd=person.root, env=person.environment, stdout=asyncio.subprocess.PIPE
+    )
+
+
+async def test_a_person_is_served_at_once_while_headless_turns_of_other_processes_line_up(
+    tmp_path: Path, glm_engine: ForcedEngine, person: HttpEngine
+) -> None:
+    files = [f"cart_{number}.py" for number in range(5)]
+    glm_engine.say(*[LONG] * len(files))
+    glm_engine.say("Yes.</think>Certainly.", to="a person asks")
+    run = Person(tmp_path)
+    run.environment |= {"GLM_LSP_ENGINE_MAX_REQUESTS": str(LIMIT), "GLM_LSP_ENGINE_URL": glm_engine.url}
+
+    process = await headless(run, *files)
+    assert process.stdout is not None
+    events = []
+    while not any(event["event"] == "queued" for event in events):
+        events.append(json.loads(await process.stdout.readline()))
+    assert len(glm_engine.requests) == 2, "and the third slot is free for people"
+    said = "".join([delta.text async for delta in person.stream(question("a person asks"))])
+    behind = len(glm_engine.requests)
+    rest, _ = await process.communicate()
+    events += [json.loads(line) for line in rest.splitlines()]
+
+    assert said == "Certainly."
+    assert behind < len(files) + 1, "it was served before the background was through"
+    assert "priority" not in next(body for body in glm_engine.requests if "a person asks" in json.dumps(body))
+    background = [body for body in glm_engine.requests if "a person asks" not in json.dumps(body)]
+    assert [body["priority"] for body in background] == [HEADLESS] * len(files)
+    ended = [event["reason"] for event in events if event["event"] == "ended"]
+    assert ended == ["done"] * len(files)
+    waited = {event["turn"] for event in events if event["event"] == "queued"}
+    assert 1 <= len(waited) <= len(files) - 2
+    for turn in waited:
+        places = [event["place"] for event in events if event["turn"] == turn and event["event"] == "queued"]
+        assert places[-1] == 0
+        assert places == sorted(places, reverse=True)
+
+
+async def test_never_more_requests_are_at_the_engine_than_the_line_lets_through(
+    glm_engine: ForcedEngine, person: HttpEngine, state: Path
+) -> None:
+    settings = EngineSettings(url=glm_engine.url, max_requests=LIMIT, priority=HEADLESS)
+    background = HttpEngine(settings, environment={})
+    glm_engine.say(*["Word by word by word.</think>Done."] * 9)
+    under_way: set[int] = set()
+    most = 0
+
+    async def one(number: int) -> None:
+        nonlocal most
+        engine = person if number % 3 == 0 else background
+        async with aclosing(engine.stream(question(f"Question {number}"))) as deltas:
+            async for delta in deltas:
+                if not delta.queued:
+                    under_way.add(number)
+                    most = max(most, len(under_way))
+                if delta.finish:
+                    under_way.discard(number)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(9):
+            group.create_task(one(number))
+    await background.close()
+    assert most == LIMIT
+    assert len(glm_engine.requests) == 9
+
+
+async def test_cancelling_frees_the_slot_for_the_next_one_at_once(
+    glm_engine: ForcedEngine, person: HttpEngine, state: Path
+) -> None:
+    alone = HttpEngine(EngineSettings(url=glm_engine.url, max_requests=1), environment={})
+    glm_engine.say(LONG.replace("</think>", " and so on" * 1000 + "</think>"), "Yes.</think>Certainly.")
+    heard = asyncio.Event()
+
+    async def long() -> None:
+        async for _ in alone.stream(question("The long one")):
+            heard.set()
+
+    first = asyncio.create_task(long())
+    await heard.wait()
+    second = asyncio.create_task(collected(alone, question("The next one")))
+    await asyncio.sleep(0.1)
+    assert len(glm_engine.requests) == 1
+    first.cancel()
+    assert await second == "Certainly."
+    assert b"Enough" not in glm_engine.replies[0], "vLLM stopped writing"
+    await alone.close()
+
+
+async def collected(engine: HttpEngine, prompt: Prompt) -> str:
+    return "".join([delta.text async for delta in engine.stream(prompt)])
+
+
+async def test_an_engine_that_does_not_schedule_by_priority_takes_it_all_the_same(glm_engine: ForcedEngine) -> None:
+    engine = HttpEngine(EngineSettings(url=glm_engine.url, priority=HEADLESS), environment={})
+    glm_engine.say("Yes.</think>Certainly.")
+    assert await collected(engine, question("Background")) == "Certainly."
+    assert glm_engine.requests[0]["priority"] == HEADLESS
+    await engine.close()
