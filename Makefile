@@ -33,12 +33,30 @@ test-editors: .venv/.ready
 	  || { echo "Install Emacs with Eglot and lsp-mode: apt install emacs-nox elpa-eglot elpa-lsp-mode"; exit 1; }
 	$(BIN)/python -m pytest tests/other_editors/emacs.py
 
+# Neovim itself, which pip installs: the plug-in, and the language server without one.
+test-nvim: .venv/.ready
+	$(BIN)/python -m pytest -m "not engine" tests/test_nvim_*.py tests/test_real_neovim.py
+
 check: .venv/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python editor-clients/generate.py --check
+	@$(MAKE) --no-print-directory check-nvim
+
+# What the screens of the plug-in look like, as text for the tests and as pictures for the README.
+screens-nvim: .venv/.ready
+	PYTHONPATH=tests $(BIN)/python -m neovim.scenes
+
+# The plug-in's form. StyLua comes from npm; luacheck is asked where it is installed (Debian: lua-check).
+STYLUA := .cache/stylua/node_modules/.bin/stylua
+check-nvim: $(STYLUA)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(STYLUA) --check editor-clients/nvim
+	@if command -v luacheck >/dev/null; then cd editor-clients/nvim && luacheck --quiet .; fi
+
+$(STYLUA): | .venv/.ready
+	$(BIN)/npm install --silent --no-audit --no-fund --prefix .cache/stylua @johnnymorganz/stylua-bin@2.5.2
 
 format: .venv/.ready
 	$(BIN)/ruff format .

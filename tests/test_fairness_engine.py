@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -67,6 +66,7 @@ async def test_a_person_is_served_at_once_while_headless_turns_of_other_processe
     files = [f"cart_{number}.py" for number in range(5)]
     glm_engine.say(*[LONG] * len(files))
     glm_engine.say("Yes.</think>Certainly.", to="a person asks")
+    glm_engine.hold()  # nothing of the background ends before the person is through
     run = Person(tmp_path)
     run.environment |= {"GLM_LSP_ENGINE_MAX_REQUESTS": str(LIMIT), "GLM_LSP_ENGINE_URL": glm_engine.url}
 
@@ -77,12 +77,13 @@ async def test_a_person_is_served_at_once_while_headless_turns_of_other_processe
         events.append(json.loads(await process.stdout.readline()))
     assert len(glm_engine.requests) == 2, "and the third slot is free for people"
     said = "".join([delta.text async for delta in person.stream(question("a person asks"))])
-    behind = len(glm_engine.requests)
+    at_the_engine = len(glm_engine.requests)
+    glm_engine.release()
     rest, _ = await process.communicate()
     events += [json.loads(line) for line in rest.splitlines()]
 
     assert said == "Certainly."
-    assert behind < len(files) + 1, "it was served before the background was through"
+    assert at_the_engine == 3, "it was served while the background held all of its slots"
     assert "priority" not in next(body for body in glm_engine.requests if "a person asks" in json.dumps(body))
     background = [body for body in glm_engine.requests if "a person asks" not in json.dumps(body)]
     assert [body["priority"] for body in background] == [HEADLESS] * len(files)
@@ -101,26 +102,22 @@ async def test_never_more_requests_are_at_the_engine_than_the_line_lets_through(
 ) -> None:
     settings = EngineSettings(url=glm_engine.url, max_requests=LIMIT, priority=HEADLESS)
     background = HttpEngine(settings, environment={})
-    glm_engine.say(*["Word by word by word.</think>Done."] * 9)
-    under_way: set[int] = set()
-    most = 0
-
-    async def one(number: int) -> None:
-        nonlocal most
-        engine = person if number % 3 == 0 else background
-        async with aclosing(engine.stream(question(f"Question {number}"))) as deltas:
-            async for delta in deltas:
-                if not delta.queued:
-                    under_way.add(number)
-                    most = max(most, len(under_way))
-                if delta.finish:
-                    under_way.discard(number)
+    glm_engine.say(*["Word by word " * 12 + "</think>Done."] * 9)
+    glm_engine.hold()  # no reply ends, and so no slot is given back
 
     async with asyncio.TaskGroup() as group:
-        for number in range(9):
-            group.create_task(one(number))
+        replies = [
+            group.create_task(collected(person if number % 3 == 0 else background, question(f"Question {number}")))
+            for number in range(9)
+        ]
+        while len(glm_engine.requests) < LIMIT:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.5)  # time enough for one too many
+        at_the_engine = len(glm_engine.requests)
+        glm_engine.release()
     await background.close()
-    assert most == LIMIT
+    assert at_the_engine == LIMIT
+    assert [reply.result() for reply in replies] == ["Done."] * 9
     assert len(glm_engine.requests) == 9
 
 

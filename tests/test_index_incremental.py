@@ -12,6 +12,8 @@ from indexes import GIT, built, commit, everything, git, opened, repository
 
 from glm_lsp.index.context import choose
 from glm_lsp.index.rank import rank
+from glm_lsp.languages.facts import Facts
+from glm_lsp.languages.facts import facts as index_facts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -150,6 +152,26 @@ def test_incremental_equals_full(kind: str, seed: int, tmp_path: Path) -> None:
                             choose(one, question, budget=2000, count=len, open_paths=paths) for one in (index, fresh)
                         )
                         assert ours.pieces == theirs.pieces
+
+
+def test_a_name_that_files_define_often_counts_by_files_whatever_was_read_first(tmp_path: Path) -> None:
+    root = tmp_path / "w"
+    root.mkdir()
+    for at in range(30):
+        (root / f"m{at:02}.py").write_text(f"# {at}\n" + "def _(): pass\n" * 60)
+    (root / "rare.py").write_text("def rare(): pass\n" * 200)
+    with built(root, tmp_path / "state") as index:
+        (root / "m00.py").write_text("def _(): pass\n" * 61)  # now the last one that was read
+        index.build()
+        with built(root, tmp_path / "fresh") as fresh:
+            for one in (index, fresh):
+                assert one.defined("_") == [f"m{at:02}.py" for at in range(30)]
+                assert one.defined("rare") == ["rare.py"]
+                assert one.defined("none") == []
+        index.overlay("rare.py", "", Facts((), {}, ()))
+        assert index.defined("rare") == []
+        index.overlay("new.py", "", index_facts("new.py", "def rare(): pass\n"))
+        assert index.defined("rare") == ["new.py"]
 
 
 def test_contents_that_nobody_holds_are_collected_in_the_end(tmp_path: Path) -> None:

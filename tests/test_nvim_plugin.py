@@ -161,7 +161,7 @@ def test_every_word_of_the_command_is_completed_and_nothing_is_loaded_before(liv
     """,
         file="README",
     )
-    assert set(told["loaded"]) <= {"glm_lsp.server", "glm_lsp.options"}
+    assert set(told["loaded"]) <= {"glm_lsp.server", "glm_lsp.options", "glm_lsp.defaults"}
     wanted = {"ask", "refactor", "fix", "explain", "document", "tests", "review", "undo", "sessions", "context"}
     assert wanted | {"status", "engine", "stop"} <= set(told["words"])
     assert told["think"] == ["off", "on"]
@@ -264,7 +264,7 @@ def test_a_server_that_dies_is_told_of_and_comes_back(neovim: Neovim, live) -> N
     assert "glm-lsp ended while it worked." in told["chat"]
 
 
-def test_the_help_has_every_command_option_and_group(live, tmp_path: Path) -> None:
+def test_the_help_has_every_command_option_and_group(live) -> None:
     told = live(
         """
         vim.cmd("helptags " .. vim.env.GLM_PLUGIN .. "/doc")
@@ -274,9 +274,17 @@ def test_the_help_has_every_command_option_and_group(live, tmp_path: Path) -> No
         for name, command in pairs(require("glm_lsp.commands").COMMANDS) do commands[name] = command.about end
         person.tell("commands", commands)
         person.tell("tags", vim.fn.getcompletion(":Glm-", "help"))
-        person.tell("options", vim.tbl_keys(vim.tbl_extend("force", {}, unpack(vim.tbl_values(
-          require("glm_lsp.options").get())))))
+        person.tell("options", vim.fn.getcompletion("glm-lsp-option-", "help"))
+        person.tell("types", vim.tbl_keys(require("glm_lsp.defaults").TYPES))
         person.tell("groups", vim.tbl_keys(require("glm_lsp.highlights").GROUPS))
+        for _, tag in ipairs({ "g:glm_lsp", "glm-lsp-options", "glm-lsp-settings", "glm-lsp-actions", "glm-lsp-health" }) do
+          vim.cmd("help " .. tag)
+        end
+        local links = {}
+        for link in table.concat(vim.fn.readfile(vim.env.GLM_PLUGIN .. "/doc/glm-lsp.txt"), " "):gmatch("|(%S-)|") do
+          if not pcall(vim.cmd, "help " .. link) then table.insert(links, link) end
+        end
+        person.tell("dead", links)
     """,
         file="README",
     )
@@ -285,5 +293,6 @@ def test_the_help_has_every_command_option_and_group(live, tmp_path: Path) -> No
     assert set(told["tags"]) == {f":Glm-{name}" for name in told["commands"]}
     for name, about in told["commands"].items():
         assert f"{f':Glm {name}':<24}{about[:1].upper()}{about[1:]}.\n" in text
-    assert {"keys", "position", "fold"} <= set(told["options"])
-    assert not [name for name in [*told["options"], *told["groups"]] if name not in text]
+    assert {f"glm-lsp-option-{name}" for name in told["types"]} <= set(told["options"])
+    assert not [name for name in told["groups"] if name not in text]
+    assert told["dead"] == [], "every link leads somewhere"

@@ -11,6 +11,7 @@ import dataclasses
 import io
 import json
 import os
+import signal
 import sys
 from collections import deque
 from pathlib import Path
@@ -63,6 +64,7 @@ def top(
             face = _Face(save_svg, live=not once)
             stack.callback(face.close)
             told.append(face.show)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started without it
         with contextlib.suppress(KeyboardInterrupt):  # that is how a person ends it
             asyncio.run(_once(watch, interval, told) if once else _watched(watch, interval, told))
     return 0

@@ -193,6 +193,8 @@ class _Run:
                 words.clear()  # what was said before a tool call is not the answer
             elif isinstance(what, Warned):
                 warnings.append(what.message)
+                if what.code == "asked-again":
+                    words.clear()  # of a reply that is void
             elif isinstance(what, HunkOpened):
                 places[what.call] = (what.path, what.line)
             elif isinstance(what, HunkClosed) and not what.ok:

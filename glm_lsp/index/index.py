@@ -314,8 +314,8 @@ class Index:
         return self._asked(lambda: names.find(self._rows, self._current.buffers, name, how, limit), [])
 
     def defined(self, name: str) -> Sequence[str]:
-        """The files that define exactly this name, once each."""
-        return list(dict.fromkeys(found.path for found in self.symbols(name)))
+        """The files that define exactly this name, once each; a hundred at most, for what is everywhere says nothing."""
+        return self._asked(lambda: names.files(self._rows, self._current.buffers, name, 100), [])
 
     def references(self, name: str, *, limit: int = 1000) -> list[tuple[str, int]]:
         """Files and lines that use a name, by path; files that were not parsed yet are looked through now."""

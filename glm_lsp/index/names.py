@@ -67,6 +67,18 @@ def find(rows: IndexRows, buffers: Mapping[str, Buffer], name: str, how: How, li
     return found[:limit]
 
 
+def files(rows: IndexRows, buffers: Mapping[str, Buffer], name: str, limit: int) -> list[str]:
+    """The files that define exactly this name, by path; of an open buffer, what is typed there counts.
+
+    Where there are more than `limit`, so many of them, and which is left open.
+    """
+    typed = {path: buffer.facts for path, buffer in buffers.items() if buffer.facts is not None}
+    saved = map(os.fsdecode, rows.defining(name, limit + len(typed)))
+    found = [path for path in saved if path not in typed]
+    found += [path for path, facts in typed.items() if any(one.name == name for one in facts.definitions)]
+    return sorted(found)[:limit]
+
+
 def score(asked: str, name: str, how: How) -> float:
     """How well a name fits, from 0, which is not at all, to 1."""
     if name == asked:

@@ -288,7 +288,8 @@ class Commands:
         url = ""
         try:
             folder = await self.session.folder(uri)
-            url = folder.workspace.settings.engine.url
+            using = folder.workspace.settings.engine
+            url = using.url or ", ".join(using.replicas)
             await self.session.look_for_engine(folder.workspace.settings)
         except UsageError:
             pass

@@ -205,6 +205,15 @@ class IndexRows:
         """Definitions of exactly this name."""
         return self._hits("n.name = ? COLLATE NOCASE AND n.name = ?", (name, name), limit)
 
+    def defining(self, name: str, limit: int) -> list[bytes]:
+        """Files that define exactly this name, once each, however often they do; which, where there are more, is open."""
+        query = (
+            "SELECT DISTINCT f.path FROM names n CROSS JOIN definitions d ON d.name = n.id"
+            " CROSS JOIN files f ON f.content = d.content WHERE n.name = ? COLLATE NOCASE AND n.name = ? LIMIT ?"
+        )
+        rows = self.file.read(lambda db: db.execute(query, (name, name, limit)).fetchall())
+        return [row[0] for row in rows]
+
     def prefix(self, prefix: str, limit: int) -> list[Hit]:
         """Definitions whose name begins so, in any case, by name."""
         where = "n.name >= ? COLLATE NOCASE AND n.name < ? COLLATE NOCASE ORDER BY n.name COLLATE NOCASE"

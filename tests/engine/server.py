@@ -104,6 +104,9 @@ def tool_call(name: str, **arguments: Any) -> str:
     return f"<tool_call>{name}{''.join(pairs)}</tool_call>"
 
 
+_BEGINNING = 12  # events of a streamed reply that `hold` lets through: some words, and not only who speaks
+
+
 class ForcedEngine:
     """A running engine, and the relay that makes it say what the test wants.
 
@@ -134,6 +137,7 @@ class ForcedEngine:
         self._script: deque[str | list[int]] = deque()
         self._scripts: dict[str, deque[str | list[int]]] = {}
         self._first: asyncio.Barrier | None = None
+        self._held: asyncio.Event | None = None
         self._socket = running.url.removeprefix("unix:")
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -153,6 +157,16 @@ class ForcedEngine:
         """Holds the next requests back until there are `count` of them, which are then answered side by side."""
         self._first = asyncio.Barrier(count)
 
+    def hold(self) -> None:
+        """Lets replies begin and no more, but for those that `to` is about, until `release`."""
+        self._held = asyncio.Event()
+
+    def release(self) -> None:
+        """Lets go of what was held back."""
+        if (held := self._held) is not None:
+            self._held = None
+            self._loop.call_soon_threadsafe(held.set)
+
     @property
     def unsaid(self) -> tuple[str | list[int], ...]:
         """What was queued and not asked for."""
@@ -163,6 +177,7 @@ class ForcedEngine:
         self._script.clear()
         self._scripts.clear()
         self._first = None
+        self.release()
         self.requests.clear()
         self.replies.clear()
         self.refused = 0
@@ -199,7 +214,7 @@ class ForcedEngine:
 
     async def _pass_on(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        chat = None
+        chat = held = None
         said = bytearray()
         if request.method == "POST" and request.path == "/v1/chat/completions":
             chat = json.loads(body)
@@ -215,6 +230,7 @@ class ForcedEngine:
                 message = "The test has nothing left to say: one more engine.say(...), or one request too many."
                 return web.json_response({"error": {"message": message, "code": 400}}, status=400)
             wanted = script.popleft()
+            held = self._held if script is self._script else None
             tokens = wanted if isinstance(wanted, list) else await self._tokens(wanted)
             chat = chat | {"vllm_xargs": {"force_token_ids": tokens}}
             self.replies.append(said)
@@ -233,6 +249,8 @@ class ForcedEngine:
             async for chunk in got.content.iter_any():
                 said += chunk
                 await reply.write(chunk)
+                if held is not None and said.count(b"data: ") > _BEGINNING:
+                    await held.wait()
             await reply.write_eof()
             return reply
 

@@ -87,6 +87,68 @@ function person.idle()
   end)
 end
 
+--- Presses keys as a person would; `<Esc>` and its like are keys.
+function person.keys(keys)
+  vim.api.nvim_feedkeys(vim.keycode(keys), "tx", false)
+end
+
+--- The screen as it is, a line a row, without the spaces at the ends.
+function person.screen()
+  vim.cmd("redraw!")
+  local rows = {}
+  for row = 1, vim.o.lines do
+    local cells = {}
+    for column = 1, vim.o.columns do
+      cells[column] = vim.fn.screenstring(row, column)
+    end
+    rows[row] = (table.concat(cells):gsub("%s+$", ""))
+  end
+  return table.concat(rows, "\n") .. "\n"
+end
+
+--- The screen with its colours: rows of runs of cells that look alike.
+function person.cells()
+  -- The first look has Neovim begin to keep what it needs to tell; what is drawn from then on can be looked at.
+  pcall(vim.api.nvim__inspect_cell, 1, 0, 0)
+  vim.cmd("redraw!")
+  local rows = {}
+  for row = 0, vim.o.lines - 1 do
+    local runs = {}
+    for column = 0, vim.o.columns - 1 do
+      -- A cell that nothing was ever drawn in has no look.
+      local drawn, cell = pcall(vim.api.nvim__inspect_cell, 1, row, column)
+      cell = drawn and cell or { " ", {} }
+      local look = cell[2]
+      local last = runs[#runs]
+      if last and vim.deep_equal(last.look, look) then
+        last.text = last.text .. cell[1]
+      else
+        table.insert(runs, { text = cell[1], look = next(look) and look or vim.empty_dict() })
+      end
+    end
+    table.insert(rows, runs)
+  end
+  local normal = vim.api.nvim_get_hl(0, { name = "Normal" })
+  return { rows = rows, foreground = normal.fg, background = normal.bg }
+end
+
+--- How many turns have ended; and waits until one more has.
+local ended = 0
+vim.api.nvim_create_autocmd("User", {
+  pattern = "GlmDone",
+  callback = function()
+    ended = ended + 1
+  end,
+})
+
+function person.after_a_turn(begin)
+  local before = ended
+  begin()
+  person.wait("the turn has ended", function()
+    return ended > before
+  end)
+end
+
 local story, result = assert(vim.env.STORY), assert(vim.env.RESULT)
 _G.person = person
 local ok, failure = xpcall(dofile, debug.traceback, story)

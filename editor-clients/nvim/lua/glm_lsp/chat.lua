@@ -12,6 +12,16 @@ local words = require("glm_lsp.words")
 
 local SPACE = vim.api.nvim_create_namespace("glm_lsp.chat")
 local YOU = "## You"
+local LOOK = {
+  wrap = true,
+  linebreak = true,
+  number = false,
+  signcolumn = "no",
+  foldmethod = "manual",
+  foldenable = true,
+  foldtext = "getline(v:foldstart)",
+  fillchars = "fold: ",
+}
 
 ---@class glm_lsp.Chat
 ---@field buffer integer
@@ -25,6 +35,10 @@ local YOU = "## You"
 
 ---@type table<integer, glm_lsp.Chat>
 local chats = {}
+
+--- The one that the person was in last.
+---@type glm_lsp.Chat?
+local latest = nil
 
 ---@param chat glm_lsp.Chat
 ---@param text string Added at the very end of the buffer.
@@ -140,7 +154,14 @@ local SHOW = {
     end
     local more = #names > 3 and (" +%d"):format(#names - 3) or ""
     fresh_line(chat, true)
-    append(chat, ("*Read first: %s%s · %d tokens*\n"):format(table.concat(names, ", ", 1, math.min(3, #names)), more, event.tokens))
+    append(
+      chat,
+      ("*Read first: %s%s · %d tokens*\n"):format(
+        table.concat(names, ", ", 1, math.min(3, #names)),
+        more,
+        event.tokens
+      )
+    )
   end,
   queued = function(chat, event)
     if event.place > 0 then
@@ -163,43 +184,44 @@ local SHOW = {
   end,
 }
 
-events.listen("chat", function(params)
-  for _, chat in pairs(chats) do
-    local mine = chat.turn == params.turnId
-      or (chat.turn == "" and params.event.type == "start" and chat.conversation == params.conversationId)
-    if mine and vim.api.nvim_buf_is_valid(chat.buffer) then
-      chat.turn = params.turnId
-      local show = SHOW[params.event.type]
-      if show then
-        show(chat, params.event)
-      end
+local SPLITS = { right = "right", left = "left", below = "below" }
+
+--- Shows a chat, in the window that it has or in another chat's; with `stay` the person stays where they are.
+---@param buffer integer
+---@param stay? boolean
+local function open_window(buffer, stay)
+  local here = vim.api.nvim_get_current_win()
+  local window = vim.fn.bufwinid(buffer)
+  for _, one in ipairs(vim.api.nvim_tabpage_list_wins(0)) do
+    local other = chats[vim.api.nvim_win_get_buf(one)]
+    if window < 0 and stay and other and not other.turn and one ~= here then
+      vim.api.nvim_win_set_buf(one, buffer)
+      window = one
     end
   end
-end)
-
----@param buffer integer
-local function open_window(buffer)
-  local window = vim.fn.bufwinid(buffer)
-  if window > 0 then
-    vim.api.nvim_set_current_win(window)
-    return
+  if window < 0 then
+    local wish = options.get().chat
+    local split = SPLITS[wish.position] or stay and "right"
+    if split then
+      window = vim.api.nvim_open_win(buffer, false, { split = split, win = -1 })
+      if split == "below" then
+        vim.api.nvim_win_set_height(window, math.min(wish.size, math.floor(vim.o.lines / 2)))
+      else
+        vim.api.nvim_win_set_width(window, math.min(wish.size, math.floor(vim.o.columns / 2)))
+      end
+    else
+      if wish.position == "tab" then
+        vim.cmd("tab split")
+      end
+      window = vim.api.nvim_get_current_win()
+      vim.api.nvim_win_set_buf(window, buffer)
+    end
   end
-  local wish = options.get().chat
-  local splits = { right = "botright vsplit", left = "topleft vsplit", below = "botright split", tab = "tabnew" }
-  local how = splits[wish.position]
-  if how then
-    vim.cmd(how)
+  for name, value in pairs(LOOK) do
+    vim.api.nvim_set_option_value(name, value, { scope = "local", win = window })
   end
-  vim.api.nvim_win_set_buf(0, buffer)
-  if wish.position == "right" or wish.position == "left" then
-    vim.api.nvim_win_set_width(0, math.min(wish.size, math.floor(vim.o.columns / 2)))
-  elseif wish.position == "below" then
-    vim.api.nvim_win_set_height(0, math.min(wish.size, math.floor(vim.o.lines / 2)))
-  end
-  vim.wo.wrap, vim.wo.linebreak, vim.wo.number, vim.wo.signcolumn = true, true, false, "no"
-  vim.wo.foldmethod, vim.wo.foldenable = "manual", true
-  vim.wo.foldtext = "getline(v:foldstart)"
-  vim.wo.fillchars = "fold: "
+  vim.api.nvim_win_set_cursor(window, { vim.api.nvim_buf_line_count(buffer), 0 })
+  vim.api.nvim_set_current_win(stay and here or window)
 end
 
 ---@return glm_lsp.Chat
@@ -217,6 +239,12 @@ local function create(conversation, name)
       M.send(buffer)
     end,
   })
+  vim.api.nvim_create_autocmd("BufEnter", {
+    buffer = buffer,
+    callback = function()
+      latest = chat
+    end,
+  })
   vim.api.nvim_create_autocmd("BufWipeout", {
     buffer = buffer,
     callback = function()
@@ -228,11 +256,61 @@ local function create(conversation, name)
   return chat
 end
 
---- The chat of a buffer; the one last used without a buffer.
+--- What answers in words, and so in a chat, also where it was not asked there.
+local ANSWERS = { chat = true, explain = true, review_file = true, review_diff = true }
+
+--- A chat beside what the person is at, who stays there, for a turn that was begun elsewhere.
+---@param params glm_lsp.TurnEvent
+---@return glm_lsp.Chat
+local function adopt(params)
+  local event = params.event
+  local chat
+  for _, one in pairs(chats) do
+    chat = one.conversation == params.conversationId and one or chat
+  end
+  chat = chat or create(params.conversationId)
+  local name = event.files[1] and vim.fs.basename(vim.uri_to_fname(event.files[1])) or ""
+  local action = event.action:gsub("_", " "):gsub("^%l", string.upper)
+  local asked = vim.trim(event.instruction) ~= "" and event.instruction or vim.trim(action .. " " .. name)
+  append(chat, asked .. "\n\n")
+  open_window(chat.buffer, true)
+  return chat
+end
+
+events.listen("chat", function(params)
+  local event, owned = params.event, nil
+  for _, chat in pairs(chats) do
+    local mine = chat.turn == params.turnId
+      or (chat.turn == "" and event.type == "start" and chat.conversation == params.conversationId)
+    owned = mine and chat or owned
+  end
+  if not owned and event.type == "start" and ANSWERS[event.action] then
+    owned = adopt(params)
+  end
+  if owned and vim.api.nvim_buf_is_valid(owned.buffer) then
+    owned.turn = params.turnId
+    local turn = events.turns[params.turnId]
+    if turn then
+      turn.answered = true
+    end
+    local show = SHOW[event.type]
+    if show then
+      show(owned, event)
+    end
+  end
+end)
+
+--- The chat of a buffer; of the current one without a buffer.
 ---@param buffer? integer
 ---@return glm_lsp.Chat?
 function M.of(buffer)
   return chats[buffer or vim.api.nvim_get_current_buf()]
+end
+
+--- The chat that the person was in last.
+---@return glm_lsp.Chat?
+function M.last()
+  return latest and chats[latest.buffer]
 end
 
 --- Opens a chat: the one there is, or a new one.
@@ -241,16 +319,15 @@ end
 function M.open(given)
   given = given or {}
   local chat
-  if not given.new then
+  if given.conversation then
     for _, one in pairs(chats) do
-      if not given.conversation or one.conversation == given.conversation then
-        chat = one
-      end
+      chat = one.conversation == given.conversation and one or chat
     end
+  elseif not given.new then
+    chat = M.of() or M.last()
   end
   chat = chat or create(given.conversation, given.name)
   open_window(chat.buffer)
-  vim.api.nvim_win_set_cursor(0, { vim.api.nvim_buf_line_count(chat.buffer), 0 })
   return chat
 end
 
@@ -315,9 +392,13 @@ function M.send(buffer)
   local thinking = text:match("^/think%s+(%a+)$")
   if thinking then
     M.think(thinking)
-    local count = vim.api.nvim_buf_line_count(chat.buffer)
-    vim.api.nvim_buf_set_lines(chat.buffer, count - 1, count, false, { "" })
-    return
+    local lines = vim.api.nvim_buf_get_lines(chat.buffer, 0, -1, false)
+    for index = #lines, 1, -1 do
+      if lines[index]:match("^%s*/think") then
+        vim.api.nvim_buf_set_lines(chat.buffer, index - 1, -1, false, { "" })
+        return
+      end
+    end
   end
   if chat.turn then
     vim.notify("GLM: it still works; `:Glm tell WORDS` says something meanwhile, `:Glm stop` ends it")

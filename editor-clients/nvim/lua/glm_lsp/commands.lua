@@ -116,6 +116,16 @@ local function scratch(title, lines, filetype)
   pcall(vim.api.nvim_buf_set_name, buffer, "glm://" .. title)
 end
 
+--- The chat one is in, or was in last, where something was said there; the person is told where there is none.
+---@return glm_lsp.Chat?
+local function conversation()
+  local chat = require("glm_lsp.chat").of() or require("glm_lsp.chat").last()
+  if chat and chat.conversation then
+    return chat
+  end
+  vim.notify("GLM: there is no conversation yet: `:Glm WORDS` begins one")
+end
+
 ---@type table<string, { run: fun(given: glm_lsp.Given), about: string, repeats?: boolean, complete?: fun(): string[] }>
 M.COMMANDS = {
   chat = {
@@ -148,11 +158,11 @@ M.COMMANDS = {
     run = function(given)
       local id, rest = given.words:match("^(%S+)%s*(.*)$")
       if not id then
-        vim.notify("GLM: which action? See `:help glm-actions`")
+        vim.notify("GLM: which action? See `:help glm-lsp-actions`")
         return
       end
-      given.words = rest
-      action(id, false)(given)
+      local inner = vim.tbl_extend("force", given, { words = rest })
+      action(id, false)(inner)
     end,
     complete = function()
       local client = server.client()
@@ -210,22 +220,21 @@ M.COMMANDS = {
   fork = {
     about = "continues the chat in a copy of it",
     run = function()
-      local chat = require("glm_lsp.chat")
-      local here = chat.of()
-      if not here or not here.conversation then
-        vim.notify("GLM: open a chat first")
-        return
+      local here = conversation()
+      if here then
+        server.request("glm/conversation/fork", { conversationId = here.conversation }, function(told)
+          require("glm_lsp.chat").resume(told.conversationId)
+        end)
       end
-      server.request("glm/conversation/fork", { conversationId = here.conversation }, function(told)
-        chat.resume(told.conversationId)
-      end)
     end,
   },
   rename = {
     about = "names the chat",
     run = function(given)
-      local here = require("glm_lsp.chat").of()
-      if here and here.conversation and given.words ~= "" then
+      local here = conversation()
+      if here and given.words == "" then
+        vim.notify("GLM: which name?")
+      elseif here then
         server.request("glm/conversation/rename", { conversationId = here.conversation, name = given.words }, function()
           vim.api.nvim_buf_set_lines(here.buffer, 0, 1, false, { "# " .. given.words })
         end)
@@ -235,8 +244,8 @@ M.COMMANDS = {
   compact = {
     about = "makes the chat shorter for the model",
     run = function(given)
-      local here = require("glm_lsp.chat").of()
-      if here and here.conversation then
+      local here = conversation()
+      if here then
         local params = { conversationId = here.conversation, instruction = given.words }
         server.request("glm/conversation/compact", params, function(told)
           vim.notify(("GLM: %d → %d tokens"):format(told.before, told.after))
@@ -257,7 +266,7 @@ M.COMMANDS = {
     about = "says something to the model while it works",
     run = function(given)
       local turns = vim.tbl_keys(require("glm_lsp.events").turns)
-      local chat = require("glm_lsp.chat").of()
+      local chat = require("glm_lsp.chat").of() or require("glm_lsp.chat").last()
       local id = chat and chat.turn and chat.turn ~= "" and chat.turn or turns[1]
       if not id then
         vim.notify("GLM: nothing runs")
@@ -365,25 +374,27 @@ function M.run(given)
     bang = given.bang or mark == "!",
   }
   if command.repeats then
-    latest, latest_name = vim.deepcopy(parsed), name
-    vim.go.operatorfunc = "v:lua.require'glm_lsp.commands'.operator"
-    -- `.` then runs it again, at the cursor.
-    if vim.fn.mode() == "n" and vim.fn.getcmdwintype() == "" then
-      vim.schedule(function()
-        M.arm()
-      end)
-    end
+    -- The same table: words that the person is still asked for are repeated too.
+    latest, latest_name = parsed, name
+    M.arm()
   end
   command.run(parsed)
 end
 
 local arming = false
 
---- Has `.` repeat the last action.
+--- Has `.` repeat the last action: an operator of our own, run once over one character with nothing to do, is what
+--- Neovim then remembers. The cursor, the marks and the jumps stay.
 function M.arm()
+  if vim.fn.mode() ~= "n" or vim.fn.getcmdwintype() ~= "" then
+    return
+  end
+  local view = vim.fn.winsaveview()
+  vim.go.operatorfunc = "v:lua.require'glm_lsp.commands'.operator"
   arming = true
-  pcall(vim.api.nvim_feedkeys, "g@l", "nx", false)
+  pcall(vim.cmd, "keepjumps lockmarks normal! g@l")
   arming = false
+  vim.fn.winrestview(view)
 end
 
 --- What `.` calls.

@@ -9,6 +9,10 @@ local M = {}
 ---@field instruction string
 ---@field line string What it does right now, for a status line.
 ---@field began number
+---@field said string What the model said until now.
+---@field answered? boolean Whether a chat shows it.
+---@field thinking? boolean
+---@field thought? string The end of what it thinks.
 ---@field proposal? string
 
 ---@type table<string, glm_lsp.Turn>
@@ -35,13 +39,37 @@ local function announce(pattern, data)
   vim.api.nvim_exec_autocmds("User", { pattern = pattern, modeline = false, data = data })
 end
 
+local drawing = false
+
+--- Has a status line that shows us drawn again, ten times a second at most.
+local function redraw_status()
+  local ours = (vim.o.statusline .. vim.o.winbar .. vim.o.tabline):find("glm_lsp", 1, true)
+  if ours and not drawing then
+    drawing = true
+    vim.defer_fn(function()
+      drawing = false
+      vim.cmd("redrawstatus! | redrawtabline")
+    end, 100)
+  end
+end
+
+--- A turn that was to change code and changed none: the person hears why, where the model said it.
+---@param turn glm_lsp.Turn
+---@param event glm_lsp.End
+local function changed_nothing(turn, event)
+  if not turn.answered and not turn.proposal and not event.error and turn.said ~= "" then
+    vim.notify("GLM: " .. vim.trim(turn.said))
+  end
+end
+
 local LINES = {
   thinking = function(turn, event)
     local text = (turn.thought or "") .. event.text
     turn.thought = text:sub(-400)
     return "Thinking… " .. vim.trim(turn.thought:match("[^\n]*$"))
   end,
-  text = function()
+  text = function(turn, event)
+    turn.said = turn.said .. event.text
     return "Writing…"
   end,
   toolCall = function(_, event)
@@ -58,12 +86,14 @@ function M.turn_event(_, params)
   local event = params.event
   local turn = M.turns[params.turnId]
   if not turn then
-    turn = { id = params.turnId, action = "", instruction = "", line = "", began = vim.uv.now() }
+    turn = { id = params.turnId, action = "", instruction = "", line = "", said = "", began = vim.uv.now() }
     M.turns[params.turnId] = turn
   end
   turn.conversation = params.conversationId
   if event.type == "start" then
     turn.action, turn.instruction, turn.thinking = event.action, event.instruction, event.thinking
+    -- The chat shows what is answered in words, whoever asked.
+    require("glm_lsp.chat")
     announce("GlmStart", params)
   elseif event.type == "usage" then
     M.usage = event
@@ -82,11 +112,13 @@ function M.turn_event(_, params)
     require("glm_lsp.preview").hunk(params)
   elseif event.type == "end" then
     M.turns[params.turnId] = nil
+    changed_nothing(turn, event)
     require("glm_lsp.preview").clear(params.turnId)
     announce("GlmDone", params)
   elseif event.type ~= "start" then
     announce("GlmDelta", params)
   end
+  redraw_status()
 end
 
 function M.status(_, params)

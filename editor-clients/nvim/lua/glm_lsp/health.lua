@@ -13,7 +13,7 @@ function M.check()
   end
   local faults = options.faults()
   for _, fault in ipairs(faults) do
-    health.warn("vim.g.glm_lsp: " .. fault, "See :help glm-options")
+    health.warn("vim.g.glm_lsp: " .. fault, "See :help glm-lsp-options")
   end
   if #faults == 0 then
     health.ok("vim.g.glm_lsp is as it should be")

@@ -24,8 +24,7 @@ function M.run(source)
     return
   end
   if not source then
-    local clone = vim.fs.root(debug.getinfo(1, "S").source:sub(2), "pyproject.toml")
-    source = clone or "glm-lsp"
+    source = server.clone() or "glm-lsp"
   end
   local home = server.home()
   vim.notify("GLM: installing into " .. home)

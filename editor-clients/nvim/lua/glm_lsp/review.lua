@@ -41,6 +41,8 @@ local current = nil
 ---@type glm_lsp.Review?
 local last = nil
 
+local BAR = "%{%v:lua.require'glm_lsp.review'.winbar()%}"
+
 local function lines_of(buffer)
   return vim.api.nvim_buf_get_lines(buffer, 0, -1, false)
 end
@@ -124,19 +126,24 @@ local function here()
   return best, number, #all
 end
 
+--- Gives each window on a buffer under review our bar, and all others their own back.
 local function bar()
   for _, window in ipairs(vim.api.nvim_list_wins()) do
-    local ours = vim.w[window].glm_review
+    local where = { scope = "local", win = window }
+    local before = vim.w[window].glm_review
     local buffer = vim.api.nvim_win_get_buf(window)
     local shown = current and vim.iter(current.files):any(function(file)
       return file.buffer == buffer
     end)
-    if shown and not ours then
-      vim.w[window].glm_review = vim.wo[window].winbar == "" and " " or vim.wo[window].winbar
-      vim.wo[window].winbar = "%{%v:lua.require'glm_lsp.review'.winbar()%}"
-    elseif ours and not shown then
-      vim.wo[window].winbar = ours == " " and "" or ours
+    if shown and not before then
+      vim.w[window].glm_review = { winbar = vim.api.nvim_get_option_value("winbar", where) }
+      vim.api.nvim_set_option_value("winbar", BAR, where)
+    elseif before and not shown then
+      vim.api.nvim_set_option_value("winbar", before.winbar, where)
       vim.w[window].glm_review = nil
+    elseif not shown and vim.api.nvim_get_option_value("winbar", where) == BAR then
+      -- A window that was split off one of ours.
+      vim.api.nvim_set_option_value("winbar", "", where)
     end
   end
 end
@@ -158,7 +165,8 @@ function M.winbar()
       table.insert(told, ("%s %s"):format(bound, key[2]))
     end
   end
-  return (table.concat(parts, " · "):gsub("%%", "%%%%")) .. " · " .. table.concat(told, "  ")
+  -- Where there is no room, it is the keys that are cut.
+  return (table.concat(parts, " · "):gsub("%%", "%%%%")) .. "%< · " .. table.concat(told, "  ")
 end
 
 local function map(buffer)

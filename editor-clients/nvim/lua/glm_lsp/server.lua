@@ -12,6 +12,12 @@ function M.home()
   return vim.fs.joinpath(vim.fn.stdpath("data"), "glm-lsp")
 end
 
+--- The clone of the whole project that the plug-in is part of; nil where it stands alone.
+---@return string?
+function M.clone()
+  return vim.fs.root(vim.uv.fs_realpath(debug.getinfo(1, "S").source:sub(2)) or "", "pyproject.toml")
+end
+
 --- The command that starts the server; nil where there is none, and what to do about that.
 ---@return string[]? cmd
 ---@return string? why
@@ -19,7 +25,12 @@ function M.find()
   local opts = options.get()
   local cmd = opts.cmd
   if not cmd then
-    for _, candidate in ipairs({ "glm-lsp", vim.fs.joinpath(M.home(), "bin", "glm-lsp") }) do
+    local places = { "glm-lsp", vim.fs.joinpath(M.home(), "bin", "glm-lsp") }
+    local clone = M.clone()
+    if clone then
+      table.insert(places, vim.fs.joinpath(clone, ".venv", "bin", "glm-lsp"))
+    end
+    for _, candidate in ipairs(places) do
       if vim.fn.executable(candidate) == 1 then
         cmd = { candidate, "--stdio" }
         break

@@ -1,0 +1,1 @@
+"""Neovim as the tests use it."""
