@@ -74,6 +74,7 @@ COMMANDS = (
     "glm.acceptProposal",
     "glm.rejectProposal",
     "glm.showProposal",
+    "glm.dismissFinding",
     "glm.undo",
     "glm.newConversation",
     "glm.showTranscript",
@@ -346,7 +347,7 @@ def _code_actions(server: Server) -> None:
             _code_action(server, params, offer, down, waits=waits and find(offer.action, own).edits)
             for offer in offered
             if not offer.needs_instruction or server.editor.asked is not None
-        ]
+        ] + _dismissals(server, params, kinds)
 
     @server.feature(types.TEXT_DOCUMENT_CODE_LENS, types.CodeLensOptions(resolve_provider=False))
     def code_lens(params: types.CodeLensParams) -> list[types.CodeLens]:
@@ -377,16 +378,7 @@ def _code_action(
     if offer.needs_instruction:
         argument["needsInstruction"] = True
     if params.context.diagnostics:
-        argument["diagnostics"] = [
-            {
-                "range": _plain(one.range),
-                "message": one.message,
-                "severity": one.severity,
-                "source": one.source,
-                "code": one.code,
-            }
-            for one in params.context.diagnostics
-        ]
+        argument["diagnostics"] = [_told(one) for one in params.context.diagnostics]
     command = types.Command(f"GLM: {offer.title}", "glm.run", arguments=[argument])
     if not server.editor.takes_actions:
         return command
@@ -401,6 +393,39 @@ def _code_action(
         data=argument if waits and not disabled else None,
         tags=[types.CodeActionTag.LlmGenerated] if server.editor.tags_generated else None,
     )
+
+
+def _dismissals(
+    server: Server, params: types.CodeActionParams, kinds: list[str] | None
+) -> list[types.CodeAction | types.Command]:
+    """An action for each finding of ours here that a person may not want to see again."""
+    from glm_lsp.server.convert import SOURCE  # noqa: PLC0415 - after the answer to `initialize`
+
+    if kinds is not None and not any("quickfix".startswith(kind) for kind in kinds):
+        return []
+    uri = params.text_document.uri
+    actions: list[types.CodeAction | types.Command] = []
+    for one in params.context.diagnostics:
+        if one.source != SOURCE or server.desk.findings.said(uri, one.message) is None:
+            continue
+        title = "GLM: Dismiss this finding"
+        command = types.Command(title, "glm.dismissFinding", arguments=[{"uri": uri, "diagnostics": [_told(one)]}])
+        actions.append(
+            types.CodeAction(title, types.CodeActionKind.QuickFix, diagnostics=[one], command=command)
+            if server.editor.takes_actions
+            else command
+        )
+    return actions
+
+
+def _told(diagnostic: types.Diagnostic) -> dict[str, Any]:
+    return {
+        "range": _plain(diagnostic.range),
+        "message": diagnostic.message,
+        "severity": diagnostic.severity,
+        "source": diagnostic.source,
+        "code": diagnostic.code,
+    }
 
 
 def _plain(extent: types.Range) -> dict[str, Any]:

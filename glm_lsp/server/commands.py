@@ -244,6 +244,13 @@ class Commands:
         review = self.desk.review(where.proposal_id)
         return {"uri": await self.desk.show(review)}
 
+    async def dismiss(self, where: Where) -> dict[str, Any]:
+        """Takes back findings of a review, and has later reviews pass over them."""
+        folder = await self.session.folder(where.uri or None)
+        for known in where.diagnostics:
+            self.desk.dismiss(folder, where.uri, known.message, known.range)
+        return {"dismissed": len(where.diagnostics)}
+
     async def undo(self, where: Where) -> dict[str, Any]:
         """Takes back what was written to the disk; what the editor applied, its own undo takes back."""
         folder = await self.session.folder(where.uri or None)
@@ -370,6 +377,7 @@ COMMANDS: Final[dict[str, Callable[[Commands, Where], Awaitable[dict[str, Any]]]
     "glm.acceptProposal": Commands.accept,
     "glm.rejectProposal": Commands.reject,
     "glm.showProposal": Commands.show,
+    "glm.dismissFinding": Commands.dismiss,
     "glm.undo": Commands.undo,
     "glm.newConversation": Commands.new_conversation,
     "glm.showTranscript": Commands.transcript,

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 Encoding = Literal["utf-8", "utf-16", "utf-32"]
 
+SOURCE = "glm-lsp"
+"""The source of our diagnostics."""
+
 
 class Place(Protocol):
     """A position, in whichever class it came."""
@@ -156,21 +159,25 @@ def problem(path: str, text: Text | str, diagnostic: types.Diagnostic, encoding:
     )
 
 
-def diagnostic(finding: Finding, text: Text | str, encoding: Encoding, *, source: str = "glm-lsp") -> types.Diagnostic:
+def diagnostic(finding: Finding, text: Text | str, encoding: Encoding, *, source: str = SOURCE) -> types.Diagnostic:
     """What a review found, on the lines that it is about."""
     text = _text(text)
     first = min(max(finding.first_line, 1), max(text.line_count, 1))
     last = min(max(finding.last_line, first), max(text.line_count, 1))
     ending = text.line(last) if text.line_count else ""
-    message = f"{finding.message}\n{finding.suggestion}" if finding.suggestion else finding.message
     return types.Diagnostic(
         types.Range(
             types.Position(first - 1, 0), types.Position(last - 1, character_at(ending, len(ending), encoding))
         ),
-        message,
+        finding_text(finding),
         severity=next(there for there, ours in _SEVERITIES.items() if ours == finding.severity),
         source=source,
     )
+
+
+def finding_text(finding: Finding) -> str:
+    """What a diagnostic says of a finding."""
+    return f"{finding.message}\n{finding.suggestion}" if finding.suggestion else finding.message
 
 
 # --- changes -----------------------------------------------------------------------------------------------------

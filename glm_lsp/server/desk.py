@@ -19,8 +19,9 @@ from lsprotocol import types
 
 from glm_lsp.edits.hunks import unified
 from glm_lsp.edits.review import Review, Reviews
-from glm_lsp.errors import FileRefused, GlmError, UsageError
+from glm_lsp.errors import FileRefused, GlmError, StateError, UsageError
 from glm_lsp.server import convert, wire
+from glm_lsp.server.dismissals import Dismissals
 from glm_lsp.server.findings import Findings
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from glm_lsp.server.folder import Folder
     from glm_lsp.server.session import Session
     from glm_lsp.server.under_way import Running
-    from glm_lsp.terms import FileChange, Proposal
+    from glm_lsp.terms import FileChange, Finding, Proposal
 
 MOST_FEEDBACK_BYTES = 1_000_000
 
@@ -59,6 +60,7 @@ class Desk:
     _notes: dict[str, list[str]] = field(default_factory=dict)
     _status: wire.Status | None = None
     _placed: dict[tuple[str, str], tuple[object, tuple[Pending, ...]]] = field(default_factory=dict)
+    _dismissals: dict[Path, Dismissals] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Has the findings told to the same client."""
@@ -257,6 +259,37 @@ class Desk:
     def notes(self, conversation: str) -> tuple[str, ...]:
         """What the model has to be told of what the person decided; told once."""
         return tuple(self._notes.pop(conversation, ())) if conversation else ()
+
+    # --- findings ------------------------------------------------------------------------------------------------
+
+    def found(self, folder: Folder, finding: Finding) -> None:
+        """Takes what a review found, unless a person dismissed it before."""
+        uri = self.session.editor.uri(folder.root / finding.path)
+        if not self._dismissed(folder).covers(finding, self.findings.text(uri)):
+            self.findings.add(uri, finding)
+
+    def dismiss(self, folder: Folder, uri: str, message: str, lines: wire.Range) -> None:
+        """Takes back a finding for good, by what its diagnostic says and where that stands now.
+
+        Raises:
+            UsageError: there is no such finding.
+            StateError: later reviews will tell it again, since that could not be kept.
+        """
+        finding = self.findings.said(uri, message)
+        if finding is None:
+            raise UsageError("There is no such finding any more.")
+        where = replace(finding, first_line=lines.start.line + 1, last_line=lines.end.line + 1)
+        text = self.findings.text(uri)
+        self.findings.drop(uri, finding)
+        try:
+            self._dismissed(folder).add(where, text)
+        except OSError as error:
+            raise StateError(f"It is dismissed until the server ends, and no longer: {error}.") from error
+
+    def _dismissed(self, folder: Folder) -> Dismissals:
+        if folder.root not in self._dismissals:
+            self._dismissals[folder.root] = Dismissals.at(folder.root)
+        return self._dismissals[folder.root]
 
     # --- documents that only we have -----------------------------------------------------------------------------
 

@@ -50,14 +50,28 @@ class Findings:
         if self.of.pop(uri, None):
             self._tell(uri)
 
-    def diagnostics(self, uri: str) -> list[types.Diagnostic]:
-        """The findings in a file as diagnostics."""
+    def said(self, uri: str, message: str) -> Finding | None:
+        """The finding in a file that a diagnostic with this message tells."""
+        return next((one for one in self.of.get(uri, ()) if convert.finding_text(one) == message), None)
+
+    def drop(self, uri: str, finding: Finding) -> None:
+        """Takes back one finding."""
+        self.of[uri].remove(finding)
+        self._tell(uri)
+
+    def text(self, uri: str) -> str:
+        """What a file with findings says, in the editor or else on the disk; "" where it cannot be read."""
         path = self.editor.path(uri)
         opened = self.editor.document(path) if path is not None else None
-        text = opened[0] if opened is not None else ""
-        if opened is None and path is not None:
-            with contextlib.suppress(OSError):
-                text = path.read_text(encoding="utf-8", errors="replace")
+        if opened is not None:
+            return opened[0]
+        with contextlib.suppress(OSError):
+            return path.read_text(encoding="utf-8", errors="replace") if path is not None else ""
+        return ""
+
+    def diagnostics(self, uri: str) -> list[types.Diagnostic]:
+        """The findings in a file as diagnostics."""
+        text = self.text(uri)
         return [convert.diagnostic(finding, text, self.editor.encoding) for finding in self.of.get(uri, ())]
 
     def _tell(self, uri: str) -> None:

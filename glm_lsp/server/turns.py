@@ -143,8 +143,7 @@ class Turns:
                                 proposal = what.proposal
                                 running.proposal = self.desk.take(running, proposal)
                             elif isinstance(what, Found):
-                                where = editor.uri(running.folder.root / what.finding.path)
-                                self.desk.findings.add(where, what.finding)
+                                self.desk.found(running.folder, what.finding)
                             elif isinstance(what, Ended):
                                 running.ended = what
                             if listener is not None:
