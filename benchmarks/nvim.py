@@ -94,7 +94,8 @@ vim.defer_fn(function()
   vim.cmd("Glm Say a lot.")
   _G.shown = vim.api.nvim_get_current_buf()
   watch(_G.shown)
-  vim.cmd("wincmd t | normal! 5000G")
+  vim.api.nvim_set_current_win(vim.fn.bufwinid("long.py"))
+  vim.cmd("normal! 5000G")
   vim.cmd.startinsert()
 end, 1500)
 """
@@ -109,7 +110,8 @@ vim.defer_fn(function()
     for _, buffer in ipairs(vim.api.nvim_list_bufs()) do
       if vim.bo[buffer].filetype == "codecompanion" then _G.shown = buffer; watch(buffer) end
     end
-    vim.cmd("wincmd t | normal! 5000G")
+    vim.api.nvim_set_current_win(vim.fn.bufwinid("long.py"))
+    vim.cmd("normal! 5000G")
     vim.cmd.startinsert()
   end, 100)
 end, 1500)

@@ -24,6 +24,8 @@ local GROUP = vim.api.nvim_create_augroup("glm_lsp.review", { clear = true })
 ---@field buffer integer
 ---@field uri string
 ---@field before integer The undo state before the review.
+---@field after integer The undo state that we left; another one says that the person changed something since.
+---@field mixed? boolean Whether the person changed something between our changes.
 ---@field created boolean
 ---@field hunks glm_lsp.ReviewHunk[]
 
@@ -41,10 +43,22 @@ local current = nil
 ---@type glm_lsp.Review?
 local last = nil
 
+--- What was proposed while something was under review, the oldest first.
+---@type { proposal: string, turn: string, title: string }[]
+local queue = {}
+
 local BAR = "%{%v:lua.require'glm_lsp.review'.winbar()%}"
 
 local function lines_of(buffer)
   return vim.api.nvim_buf_get_lines(buffer, 0, -1, false)
+end
+
+---@param buffer integer
+---@return integer
+local function undo_state(buffer)
+  return vim.api.nvim_buf_call(buffer, function()
+    return vim.fn.undotree().seq_cur
+  end)
 end
 
 --- Where a hunk is now: its first line from 0, and how many lines it has.
@@ -199,9 +213,6 @@ local function finish()
   local rejected, accepted = {}, 0
   for _, file in ipairs(review.files) do
     unmap(file.buffer)
-    if vim.api.nvim_buf_is_valid(file.buffer) then
-      vim.api.nvim_buf_clear_namespace(file.buffer, SPACE, 0, -1)
-    end
     for _, hunk in ipairs(file.hunks) do
       if hunk.state == "rejected" then
         table.insert(rejected, hunk.id)
@@ -213,7 +224,8 @@ local function finish()
   local decision = #rejected == 0 and "accepted" or accepted == 0 and "rejected" or "partial"
   server.notify("glm/feedback", { decision = decision, proposalId = review.proposal, hunks = rejected })
   bar()
-  vim.notify(("GLM: %d taken over, %d left out"):format(accepted, #rejected))
+  local more = #queue > 0 and ("; `:Glm review` shows the next of %d"):format(#queue) or ""
+  vim.notify(("GLM: %d taken over, %d left out%s"):format(accepted, #rejected, more))
 end
 
 --- Fills the quickfix list, an entry a hunk.
@@ -246,13 +258,8 @@ local function show(review, told, edit)
     if file.kind ~= "delete" then
       vim.fn.bufload(buffer)
       vim.bo[buffer].buflisted = true
-      local state = vim.api.nvim_buf_call(buffer, function()
-        return vim.fn.undotree().seq_cur
-      end)
-      table.insert(
-        before,
-        { file = file, buffer = buffer, lines = file.kind == "create" and {} or lines_of(buffer), state = state }
-      )
+      local lines = file.kind == "create" and {} or lines_of(buffer)
+      table.insert(before, { file = file, buffer = buffer, lines = lines, state = undo_state(buffer) })
     end
   end
   local client = server.client()
@@ -263,8 +270,17 @@ local function show(review, told, edit)
   end
   for _, one in ipairs(before) do
     local new = lines_of(one.buffer)
-    local file =
-      { buffer = one.buffer, uri = one.file.uri, before = one.state, created = one.file.kind == "create", hunks = {} }
+    -- The marks of an earlier review are of no use any more.
+    vim.api.nvim_buf_clear_namespace(one.buffer, SPACE, 0, -1)
+    ---@type glm_lsp.ReviewFile
+    local file = {
+      buffer = one.buffer,
+      uri = one.file.uri,
+      before = one.state,
+      after = undo_state(one.buffer),
+      created = one.file.kind == "create",
+      hunks = {},
+    }
     local old = one.lines
     local joined = function(lines)
       return #lines == 0 and "" or table.concat(lines, "\n") .. "\n"
@@ -349,15 +365,27 @@ end
 ---@param params glm_lsp.TurnEvent
 function M.proposed(params)
   local event = params.event
+  local turn = require("glm_lsp.events").turns[params.turnId]
+  local title = turn and vim.trim(turn.instruction) ~= "" and turn.instruction or event.summary
+  title = title:gsub("%s+", " ")
   if current then
+    table.insert(queue, { proposal = event.proposalId, turn = params.turnId, title = title })
     vim.notify(
       ("GLM: another proposal waits: %s. `:Glm review` shows it after this one."):format(words.size(event.files))
     )
     return
   end
-  local turn = require("glm_lsp.events").turns[params.turnId]
-  local title = turn and vim.trim(turn.instruction) ~= "" and turn.instruction or event.summary
-  M.open(event.proposalId, params.turnId, (title:gsub("%s+", " ")))
+  M.open(event.proposalId, params.turnId, title)
+end
+
+--- Opens what was proposed while something else was under review.
+---@return boolean # Whether there was something.
+function M.open_next()
+  local one = not current and table.remove(queue, 1)
+  if one then
+    M.open(one.proposal, one.turn, one.title)
+  end
+  return one ~= nil and one ~= false
 end
 
 --- Opens the review of a proposal; of the latest one without an id.
@@ -462,21 +490,49 @@ function M.previous()
   step(-1)
 end
 
+--- Puts back what stood where a hunk is.
+---@param hunk glm_lsp.ReviewHunk
+local function put_back(hunk)
+  local first, length = place(hunk)
+  local whole = first == 0 and length >= vim.api.nvim_buf_line_count(hunk.buffer) and #hunk.old == 0
+  vim.api.nvim_buf_set_lines(hunk.buffer, first, whole and -1 or first + length, false, hunk.old)
+  vim.api.nvim_buf_del_extmark(hunk.buffer, SPACE, hunk.mark)
+end
+
+---@param hunk glm_lsp.ReviewHunk
+---@return glm_lsp.ReviewFile
+local function file_of(hunk)
+  return vim.iter(assert(current).files):find(function(file)
+    return file.buffer == hunk.buffer
+  end)
+end
+
 ---@param hunk glm_lsp.ReviewHunk
 ---@param state "accepted"|"rejected"
 local function decide(hunk, state)
   local first, length = place(hunk)
   hunk.state = state
-  vim.api.nvim_buf_del_extmark(hunk.buffer, SPACE, hunk.mark)
   vim.api.nvim_buf_del_extmark(hunk.buffer, SPACE, hunk.sign)
-  if state == "rejected" and first then
-    local count = vim.api.nvim_buf_line_count(hunk.buffer)
-    local whole = first == 0 and length >= count and #hunk.old == 0
-    vim.api.nvim_buf_call(hunk.buffer, function()
-      pcall(vim.cmd.undojoin)
-      vim.api.nvim_buf_set_lines(hunk.buffer, first, whole and -1 or first + length, false, hunk.old)
-    end)
+  if state == "accepted" then
+    -- Nothing of it is seen any more; it is still known where it is, for `:Glm diff` and `:Glm undo`.
+    vim.api.nvim_buf_set_extmark(hunk.buffer, SPACE, first, 0, {
+      id = hunk.mark,
+      end_row = first + length,
+      right_gravity = false,
+      end_right_gravity = true,
+      strict = false,
+    })
+    return
   end
+  local file = file_of(hunk)
+  file.mixed = file.mixed or undo_state(hunk.buffer) ~= file.after
+  vim.api.nvim_buf_call(hunk.buffer, function()
+    if not file.mixed then
+      pcall(vim.cmd.undojoin)
+    end
+    put_back(hunk)
+  end)
+  file.after = undo_state(hunk.buffer)
 end
 
 ---@param state "accepted"|"rejected"
@@ -530,6 +586,25 @@ function M.why()
   vim.lsp.util.open_floating_preview(vim.split(text, "\n"), "markdown", { border = "rounded", focus_id = "glm_why" })
 end
 
+--- Takes a file's hunks back. What the person changed since stays, and so do the hunks in which they did.
+---@param file glm_lsp.ReviewFile
+---@return integer # How many stay.
+local function take_back(file)
+  local stay = 0
+  for index = #file.hunks, 1, -1 do
+    local hunk = file.hunks[index]
+    local first, length = place(hunk)
+    if hunk.state ~= "rejected" and first then
+      if vim.deep_equal(vim.api.nvim_buf_get_lines(file.buffer, first, first + length, false), hunk.new) then
+        put_back(hunk)
+      else
+        stay = stay + 1
+      end
+    end
+  end
+  return stay
+end
+
 --- Takes the last review back, in every buffer, as one step.
 ---@return boolean # Whether there was one.
 function M.undo()
@@ -537,17 +612,25 @@ function M.undo()
   if not review then
     return false
   end
+  local stay = 0
   for _, file in ipairs(review.files) do
     if vim.api.nvim_buf_is_valid(file.buffer) then
-      vim.api.nvim_buf_clear_namespace(file.buffer, SPACE, 0, -1)
       vim.api.nvim_buf_call(file.buffer, function()
-        vim.cmd(("silent undo %d"):format(file.before))
+        if file.mixed or undo_state(file.buffer) ~= file.after then
+          stay = stay + take_back(file)
+        else
+          vim.cmd(("silent undo %d"):format(file.before))
+        end
       end)
+      vim.api.nvim_buf_clear_namespace(file.buffer, SPACE, 0, -1)
       unmap(file.buffer)
     end
   end
   current, last = nil, nil
   bar()
+  if stay > 0 then
+    vim.notify(("GLM: %d left as they are: you changed them since"):format(stay))
+  end
   return true
 end
 
