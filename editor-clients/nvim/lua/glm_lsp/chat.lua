@@ -112,8 +112,24 @@ local function fold(chat, event)
   end
 end
 
+--- Colours a chat: by the grammar of Markdown, and while an answer comes by its syntax file. To parse Markdown anew for
+--- each piece takes milliseconds, the more the longer the chat is; the syntax file looks at a few lines only.
+---@param buffer integer
+---@param streaming? boolean
+function M.colour(buffer, streaming)
+  if streaming then
+    pcall(vim.treesitter.stop, buffer)
+    vim.bo[buffer].syntax = "markdown"
+  elseif not pcall(vim.treesitter.start, buffer, "markdown") then
+    vim.bo[buffer].syntax = "markdown"
+  end
+end
+
 ---@type table<string, fun(chat: glm_lsp.Chat, event: table)>
 local SHOW = {
+  start = function(chat)
+    M.colour(chat.buffer, true)
+  end,
   thinking = function(chat, event)
     if chat.mode ~= "thinking" then
       fresh_line(chat, true)
@@ -192,6 +208,7 @@ local SHOW = {
     fresh_line(chat, true)
     append(chat, ("*%s*\n\n%s\n\n"):format(words.ended(event), YOU))
     chat.turn, chat.mode = nil, nil
+    M.colour(chat.buffer)
   end,
 }
 

@@ -53,6 +53,14 @@ local function lines_of(buffer)
   return vim.api.nvim_buf_get_lines(buffer, 0, -1, false)
 end
 
+--- Has what comes be a step of its own to take back, also where the person is in the middle of typing.
+---@param buffer integer
+local function undo_step(buffer)
+  vim.api.nvim_buf_call(buffer, function()
+    vim.cmd("let &l:undolevels = &l:undolevels")
+  end)
+end
+
 ---@param buffer integer
 ---@return integer
 local function undo_state(buffer)
@@ -258,6 +266,7 @@ local function show(review, told, edit)
     if file.kind ~= "delete" then
       vim.fn.bufload(buffer)
       vim.bo[buffer].buflisted = true
+      undo_step(buffer)
       local lines = file.kind == "create" and {} or lines_of(buffer)
       table.insert(before, { file = file, buffer = buffer, lines = lines, state = undo_state(buffer) })
     end
@@ -591,6 +600,7 @@ end
 ---@return integer # How many stay.
 local function take_back(file)
   local stay = 0
+  undo_step(file.buffer)
   for index = #file.hunks, 1, -1 do
     local hunk = file.hunks[index]
     local first, length = place(hunk)
