@@ -234,14 +234,13 @@ def test_a_thought_is_folded_with_its_seconds_and_tokens_in_every_window(neovim:
         vim.cmd("Glm sessions")
         person.wait("it is there", function() return person.text():find("It sums prices.", 1, true) end)
         person.tell("resumed", folds())
-        person.tell("colours", vim.b.ts_highlight == true)
+        person.wait("it is coloured", function() return vim.b.ts_highlight end)
     """)
     (fold,) = told["first"]
     assert fold.startswith("▸ Thought for ")
     assert fold.endswith(" s · 1,840 tokens")
     assert told["again"] == [fold]
     assert told["resumed"] == ["▸ Thought"], "how long it was is not kept"
-    assert told["colours"]
 
 
 # --- one review after the other ----------------------------------------------------------------------------------

@@ -117,12 +117,18 @@ end
 ---@param buffer integer
 ---@param streaming? boolean
 function M.colour(buffer, streaming)
-  if streaming then
-    pcall(vim.treesitter.stop, buffer)
+  local ok, parser = pcall(vim.treesitter.get_parser, buffer, "markdown")
+  if streaming or not ok or not parser then
+    vim.treesitter.stop(buffer)
     vim.bo[buffer].syntax = "markdown"
-  elseif not pcall(vim.treesitter.start, buffer, "markdown") then
-    vim.bo[buffer].syntax = "markdown"
+    return
   end
+  -- The colours that are there stay until it is parsed.
+  parser:parse(true, function()
+    if vim.api.nvim_buf_is_valid(buffer) and not (chats[buffer] and chats[buffer].turn) then
+      vim.treesitter.start(buffer, "markdown")
+    end
+  end)
 end
 
 ---@type table<string, fun(chat: glm_lsp.Chat, event: table)>
