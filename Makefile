@@ -28,11 +28,13 @@ test-fast: .venv/.ready
 	$(BIN)/python -m pytest -m "not engine"
 
 # Editors that are packages of the system; they are installed where they are missing and it can be done.
+# Kate is driven where kate, xvfb and xdotool are installed.
 # COC is the folder of a coc.nvim that was built: no package has one.
 test-editors: .venv/.ready
 	@command -v emacs >/dev/null || { apt-get update -q && apt-get install -qy emacs-nox elpa-eglot elpa-lsp-mode; } \
 	  || { echo "Install Emacs with Eglot and lsp-mode: apt install emacs-nox elpa-eglot elpa-lsp-mode"; exit 1; }
 	$(BIN)/python -m pytest tests/other_editors/emacs.py
+	@if command -v kate && command -v Xvfb && command -v xdotool; then $(BIN)/python -m pytest tests/other_editors/kate.py; fi
 	@if [ -n "$(COC)" ]; then GLM_TEST_COC="$(abspath $(COC))" $(BIN)/python -m pytest tests/other_editors/coc.py; fi
 
 # Neovim itself, which pip installs: the plug-in, and the language server without one.
