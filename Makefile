@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup try test test-fast test-editors check format generate bench clean
+.PHONY: setup try test test-fast test-editors test-nvim check check-nvim screens-nvim format generate bench clean
 
 setup: .venv/.ready .venv-engine/.ready
 
@@ -28,10 +28,14 @@ test-fast: .venv/.ready
 	$(BIN)/python -m pytest -m "not engine"
 
 # Editors that are packages of the system; they are installed where they are missing and it can be done.
+# Kate is driven where kate, xvfb and xdotool are installed.
+# COC is the folder of a coc.nvim that was built: no package has one.
 test-editors: .venv/.ready
 	@command -v emacs >/dev/null || { apt-get update -q && apt-get install -qy emacs-nox elpa-eglot elpa-lsp-mode; } \
 	  || { echo "Install Emacs with Eglot and lsp-mode: apt install emacs-nox elpa-eglot elpa-lsp-mode"; exit 1; }
 	$(BIN)/python -m pytest tests/other_editors/emacs.py
+	@if command -v kate && command -v Xvfb && command -v xdotool; then $(BIN)/python -m pytest tests/other_editors/kate.py; fi
+	@if [ -n "$(COC)" ]; then GLM_TEST_COC="$(abspath $(COC))" $(BIN)/python -m pytest tests/other_editors/coc.py; fi
 
 # Neovim itself, which pip installs: the plug-in, and the language server without one.
 test-nvim: .venv/.ready

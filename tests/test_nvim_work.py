@@ -141,6 +141,30 @@ def test_a_key_of_a_review_does_what_it_says(
     assert told["undone"] == MONEY
 
 
+@pytest.mark.parametrize("where", ["first", "last"])
+def test_lines_that_go_at_an_end_of_a_file_come_back_where_they_were(neovim: Plugged, where: str) -> None:
+    gone = {"first": "from dataclasses import dataclass\n\n\n", "last": MONEY[MONEY.index("\n\ndef average") :]}[where]
+    neovim.has("cart.py", MONEY)
+    shorter = [{"calls": [edit("cart.py", gone, "")]}, {"text": "Shorter."}]
+    neovim.engine = neovim.person.script(*shorter, *shorter)
+    told = neovim.play("""
+        person.ready()
+        local review = require("glm_lsp.review")
+        for _, key in ipairs({ "gr", "ga" }) do
+          vim.cmd("Glm refactor make it shorter")
+          person.wait("a hunk is under review", function() return review.waiting() == 1 end)
+          person.keys(key)
+          person.tell(key, person.text())
+        end
+        vim.fn.append(vim.fn.search("qty"), "# mine")
+        vim.cmd("Glm undo")
+        person.tell("undone", person.text())
+    """)
+    assert told["gr"] == MONEY
+    assert told["ga"] == MONEY.replace(gone, "")
+    assert told["undone"] == MONEY.replace("    qty: int\n", "    qty: int\n# mine\n")
+
+
 def test_why_is_told_in_a_window_of_its_own(neovim: Plugged) -> None:
     neovim.engine = neovim.person.script(*SIMPLIFIES)
     told = neovim.play("""

@@ -189,7 +189,7 @@ def said(
     """
     steps: list[Delta | EngineError] = []
     if thinking:
-        steps.append(Delta(thinking=thinking))
+        steps.append(Delta(thinking=thinking, written=(usage and usage.thought) or 0))
     if text:
         steps.append(Delta(text=text))
     for index, (name, arguments) in enumerate(calls):
@@ -214,7 +214,7 @@ def _chopped(delta: Delta, size: int) -> list[Delta]:
     """Cuts a Delta into ones of at most `size` characters; what is not text comes with the last."""
     if size <= 0:
         return [delta]
-    pieces = [Delta(thinking=part) for part in _parts(delta.thinking, size)]
+    pieces = [Delta(thinking=part, written=delta.written) for part in _parts(delta.thinking, size)]
     pieces += [Delta(text=part) for part in _parts(delta.text, size)]
     for call in delta.tool_calls:
         parts = _parts(call.arguments, size)

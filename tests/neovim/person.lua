@@ -7,9 +7,18 @@ local told = {}
 local bars = { titles = {}, lines = {}, open = 0, ended = {} }
 local choices = {}
 
+--- Bars that say that the workspace is read, which on a busy machine takes long enough to be shown.
+local reading = {}
+
 vim.api.nvim_create_autocmd("LspProgress", {
   callback = function(event)
-    local value = event.data.params.value
+    local value, token = event.data.params.value, event.data.params.token
+    if value.kind == "begin" and vim.startswith(value.title, "GLM: reading ") then
+      reading[token] = true
+    end
+    if reading[token] then
+      return
+    end
     if value.kind == "begin" then
       bars.open = bars.open + 1
       table.insert(bars.titles, value.title)

@@ -77,7 +77,7 @@ SCENES = {
         vim.o.columns, vim.o.lines = 118, 32
         vim.cmd("Glm Why is the average of an empty cart wrong?")
         local chat = require("glm_lsp.chat").of()
-        person.wait("it has ended", function() return chat.turn == nil end)
+        person.wait("it has ended", function() return chat.turn == nil and vim.b.ts_highlight end)
         vim.cmd.normal("gg0")
         """
         + SHOW,

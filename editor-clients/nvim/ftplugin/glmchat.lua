@@ -1,8 +1,6 @@
 -- A chat is Markdown with a few keys of its own.
 vim.treesitter.language.register("markdown", "glmchat")
-if not pcall(vim.treesitter.start, 0, "markdown") then
-  vim.bo.syntax = "markdown"
-end
+require("glm_lsp.chat").colour(vim.api.nvim_get_current_buf())
 vim.bo.omnifunc = "v:lua.require'glm_lsp.mentions'.complete"
 vim.keymap.set("n", "<CR>", function()
   local chat = require("glm_lsp.chat")

@@ -30,6 +30,7 @@ local LOOK = {
 ---@field turn? string
 ---@field mode? "thinking"|"text"
 ---@field thought? integer The line its thought begins on, from 0.
+---@field thoughts integer[] Marks of the thoughts that have ended.
 ---@field calls table<string, integer> Marks of the lines of tool calls.
 ---@field results table<string, { arguments: table, result?: string }>
 
@@ -75,9 +76,22 @@ local function fresh_line(chat, blank)
   end
 end
 
+--- Folds a thought in a window: each window has its own folds.
+---@param window integer
+---@param chat glm_lsp.Chat
+---@param mark integer
+local function close_thought(window, chat, mark)
+  local at = vim.api.nvim_buf_get_extmark_by_id(chat.buffer, SPACE, mark, { details = true })
+  if options.get().chat.fold and #at > 0 and (at[3].end_row or at[1]) > at[1] then
+    vim.api.nvim_win_call(window, function()
+      pcall(vim.cmd, ("%d,%dfold"):format(at[1] + 1, at[3].end_row))
+    end)
+  end
+end
+
 --- Folds the lines of a thought under one line that says how long it was.
 ---@param chat glm_lsp.Chat
----@param event glm_lsp.ThinkingEnded
+---@param event { seconds?: number, tokens?: integer }
 local function fold(chat, event)
   local first = chat.thought
   chat.thought, chat.mode = nil, nil
@@ -87,22 +101,41 @@ local function fold(chat, event)
   fresh_line(chat)
   local stop = vim.api.nvim_buf_line_count(chat.buffer) - 1
   vim.api.nvim_buf_set_lines(chat.buffer, first, first + 1, false, { "▸ " .. words.thought(event) })
-  vim.api.nvim_buf_set_extmark(chat.buffer, SPACE, first, 0, {
+  local mark = vim.api.nvim_buf_set_extmark(chat.buffer, SPACE, first, 0, {
     end_row = stop,
     hl_group = "GlmThinking",
     hl_eol = false,
   })
-  if options.get().chat.fold and stop - first > 0 then
-    for _, window in ipairs(vim.fn.win_findbuf(chat.buffer)) do
-      vim.api.nvim_win_call(window, function()
-        pcall(vim.cmd, ("%d,%dfold"):format(first + 1, stop))
-      end)
-    end
+  table.insert(chat.thoughts, mark)
+  for _, window in ipairs(vim.fn.win_findbuf(chat.buffer)) do
+    close_thought(window, chat, mark)
   end
+end
+
+--- Colours a chat: by the grammar of Markdown, and while an answer comes by its syntax file. To parse Markdown anew for
+--- each piece takes milliseconds, the more the longer the chat is; the syntax file looks at a few lines only.
+---@param buffer integer
+---@param streaming? boolean
+function M.colour(buffer, streaming)
+  local ok, parser = pcall(vim.treesitter.get_parser, buffer, "markdown")
+  if streaming or not ok or not parser then
+    vim.treesitter.stop(buffer)
+    vim.bo[buffer].syntax = "markdown"
+    return
+  end
+  -- The colours that are there stay until it is parsed.
+  parser:parse(true, function()
+    if vim.api.nvim_buf_is_valid(buffer) and not (chats[buffer] and chats[buffer].turn) then
+      vim.treesitter.start(buffer, "markdown")
+    end
+  end)
 end
 
 ---@type table<string, fun(chat: glm_lsp.Chat, event: table)>
 local SHOW = {
+  start = function(chat)
+    M.colour(chat.buffer, true)
+  end,
   thinking = function(chat, event)
     if chat.mode ~= "thinking" then
       fresh_line(chat, true)
@@ -181,6 +214,7 @@ local SHOW = {
     fresh_line(chat, true)
     append(chat, ("*%s*\n\n%s\n\n"):format(words.ended(event), YOU))
     chat.turn, chat.mode = nil, nil
+    M.colour(chat.buffer)
   end,
 }
 
@@ -192,6 +226,7 @@ local SPLITS = { right = "right", left = "left", below = "below" }
 local function open_window(buffer, stay)
   local here = vim.api.nvim_get_current_win()
   local window = vim.fn.bufwinid(buffer)
+  local is_new = window < 0
   for _, one in ipairs(vim.api.nvim_tabpage_list_wins(0)) do
     local other = chats[vim.api.nvim_win_get_buf(one)]
     if window < 0 and stay and other and not other.turn and one ~= here then
@@ -220,6 +255,9 @@ local function open_window(buffer, stay)
   for name, value in pairs(LOOK) do
     vim.api.nvim_set_option_value(name, value, { scope = "local", win = window })
   end
+  for _, mark in ipairs(is_new and chats[buffer].thoughts or {}) do
+    close_thought(window, chats[buffer], mark)
+  end
   vim.api.nvim_win_set_cursor(window, { vim.api.nvim_buf_line_count(buffer), 0 })
   vim.api.nvim_set_current_win(stay and here or window)
 end
@@ -228,7 +266,8 @@ end
 local function create(conversation, name)
   local buffer = vim.api.nvim_create_buf(true, false)
   ---@type glm_lsp.Chat
-  local chat = { buffer = buffer, conversation = conversation, thinking = "auto", calls = {}, results = {} }
+  local chat =
+    { buffer = buffer, conversation = conversation, thinking = "auto", thoughts = {}, calls = {}, results = {} }
   chats[buffer] = chat
   vim.api.nvim_buf_set_name(buffer, ("glm://chat/%d"):format(buffer))
   vim.bo[buffer].buftype, vim.bo[buffer].swapfile = "acwrite", false
@@ -468,6 +507,7 @@ function M.resume(id, name)
   server.request("glm/conversation/get", { conversationId = id }, function(told)
     local chat = M.open({ conversation = told.conversationId, name = told.name ~= "" and told.name or name })
     vim.api.nvim_buf_clear_namespace(chat.buffer, SPACE, 0, -1)
+    chat.thoughts, chat.calls, chat.results = {}, {}, {}
     vim.api.nvim_buf_set_lines(
       chat.buffer,
       0,
@@ -482,7 +522,7 @@ function M.resume(id, name)
       elseif message.role == "assistant" then
         if message.thinking and message.thinking ~= "" then
           SHOW.thinking(chat, { text = message.thinking })
-          fold(chat, { seconds = 0 })
+          fold(chat, {})
         end
         if message.text ~= "" then
           chat.mode = nil
@@ -490,7 +530,10 @@ function M.resume(id, name)
         end
         for _, call in ipairs(message.toolCalls or {}) do
           local ok, arguments = pcall(vim.json.decode, call.arguments)
-          SHOW.toolCall(chat, { callId = call.id, title = call.name, arguments = ok and arguments or {} })
+          arguments = ok and type(arguments) == "table" and arguments or {}
+          local object = arguments.file_path or arguments.path or arguments.pattern or arguments.command
+          local title = type(object) == "string" and call.name .. " " .. object:gsub("%s+", " ") or call.name
+          SHOW.toolCall(chat, { callId = call.id, title = title, arguments = arguments })
         end
       elseif message.role == "tool" and chat.results[message.callId] then
         chat.results[message.callId].result = message.text

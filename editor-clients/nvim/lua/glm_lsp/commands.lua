@@ -180,7 +180,7 @@ M.COMMANDS = {
       local review = require("glm_lsp.review")
       if review.waiting() then
         review.next()
-      else
+      elseif not review.open_next() then
         vim.notify("GLM: nothing is under review")
       end
     end,

@@ -110,6 +110,7 @@ function M.turn_event(_, params)
     announce("GlmDiff", params)
   elseif event.type == "hunk" then
     require("glm_lsp.preview").hunk(params)
+    announce("GlmDelta", params)
   elseif event.type == "end" then
     M.turns[params.turnId] = nil
     changed_nothing(turn, event)

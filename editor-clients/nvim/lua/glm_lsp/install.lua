@@ -15,6 +15,20 @@ local function python()
   end
 end
 
+--- Says that there is no server to ask, and offers to install one where none was named.
+---@param why string
+function M.offer(why)
+  if require("glm_lsp.options").get().cmd then
+    vim.notify(why, vim.log.levels.ERROR)
+    return
+  end
+  vim.ui.select({ "Install it", "Not now" }, { prompt = why .. "." }, function(answer)
+    if answer == "Install it" then
+      M.run()
+    end
+  end)
+end
+
 --- Installs, and starts the server when that is done.
 ---@param source? string What pip installs; the clone that the plug-in is part of, else the package of that name.
 function M.run(source)

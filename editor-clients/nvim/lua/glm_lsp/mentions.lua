@@ -30,7 +30,23 @@ local function files(root, lead)
   local listed = vim.system({ "git", "-C", root, "ls-files", "-co", "--exclude-standard" }, { text = true }):wait(2000)
   local paths = listed.code == 0 and vim.split(vim.trim(listed.stdout), "\n")
     or vim.fn.globpath(root, "**/*" .. lead .. "*", true, true)
-  return vim.fn.matchfuzzy(paths, lead ~= "" and lead or ".", { limit = 50 })
+  if lead == "" then
+    return vim.list_slice(paths, 1, 50)
+  end
+  return vim.fn.matchfuzzy(paths, lead, { limit = 50 })
+end
+
+--- What is called so or begins so, as the language servers of a buffer tell; empty where none can.
+---@param buffer integer
+---@param name string
+---@return lsp.WorkspaceSymbol[]
+local function symbols(buffer, name)
+  local found = {}
+  for _, client in ipairs(vim.lsp.get_clients({ bufnr = buffer, method = "workspace/symbol" })) do
+    local told = client:request_sync("workspace/symbol", { query = name }, 500, buffer)
+    vim.list_extend(found, told and type(told.result) == "table" and told.result or {})
+  end
+  return found
 end
 
 --- For `omnifunc`: completes what begins with `@`.
@@ -56,6 +72,13 @@ function M.complete(findstart, base)
   local buffer = M.last_code()
   if buffer and #base > 1 then
     local seen = {}
+    for _, one in ipairs(symbols(buffer, base:sub(2))) do
+      if not seen[one.name] and vim.startswith(one.name, base:sub(2)) then
+        seen[one.name] = true
+        local path = vim.fn.fnamemodify(vim.uri_to_fname(one.location.uri), ":.")
+        table.insert(found, { word = "@" .. one.name, menu = "symbol in " .. path })
+      end
+    end
     for name in table.concat(vim.api.nvim_buf_get_lines(buffer, 0, 5000, false), "\n"):gmatch("[%a_][%w_]+") do
       if not seen[name] and #seen < 20 and vim.startswith(name, base:sub(2)) then
         seen[name] = true
@@ -99,6 +122,16 @@ function M.meant(text)
       table.insert(added, ("The uncommitted changes:\n%s"):format((diff.stdout or ""):sub(1, 20000)))
     elseif vim.uv.fs_stat(path) then
       table.insert(meant.mentions, vim.uri_from_fname(path))
+    elseif code then
+      for _, one in ipairs(symbols(code, word)) do
+        local uri = one.location.uri
+        if one.name == word and not vim.list_contains(meant.mentions, uri) then
+          table.insert(meant.mentions, uri)
+          local name = vim.fn.fnamemodify(vim.uri_to_fname(uri), ":.")
+          local line = one.location.range and (", line %d"):format(one.location.range.start.line + 1) or ""
+          table.insert(added, ("- `%s` is in %s%s"):format(word, name, line))
+        end
+      end
     end
   end
   if #added > 0 then

@@ -2,28 +2,19 @@
 --- Never saves a file, and never touches a line that the proposal does not.
 local M = {}
 
-require("glm_lsp.highlights")
-
+local hunks = require("glm_lsp.hunks")
 local options = require("glm_lsp.options")
 local server = require("glm_lsp.server")
 local words = require("glm_lsp.words")
 
-local SPACE = vim.api.nvim_create_namespace("glm_lsp.review")
 local GROUP = vim.api.nvim_create_augroup("glm_lsp.review", { clear = true })
-
----@class glm_lsp.ReviewHunk
----@field buffer integer
----@field mark integer
----@field sign integer
----@field id string
----@field old string[] The lines that were there.
----@field new string[] The lines that are there now.
----@field state "pending"|"accepted"|"rejected"
 
 ---@class glm_lsp.ReviewFile
 ---@field buffer integer
 ---@field uri string
 ---@field before integer The undo state before the review.
+---@field after integer The undo state that we left; another one says that the person changed something since.
+---@field mixed? boolean Whether the person changed something between our changes.
 ---@field created boolean
 ---@field hunks glm_lsp.ReviewHunk[]
 
@@ -41,48 +32,11 @@ local current = nil
 ---@type glm_lsp.Review?
 local last = nil
 
+--- What was proposed while something was under review, the oldest first.
+---@type { proposal: string, turn: string, title: string }[]
+local queue = {}
+
 local BAR = "%{%v:lua.require'glm_lsp.review'.winbar()%}"
-
-local function lines_of(buffer)
-  return vim.api.nvim_buf_get_lines(buffer, 0, -1, false)
-end
-
---- Where a hunk is now: its first line from 0, and how many lines it has.
----@param hunk glm_lsp.ReviewHunk
-local function place(hunk)
-  local mark = vim.api.nvim_buf_get_extmark_by_id(hunk.buffer, SPACE, hunk.mark, { details = true })
-  if #mark == 0 then
-    return nil
-  end
-  local first = mark[1]
-  return first, #hunk.new == 0 and 0 or math.max((mark[3].end_row or first) - first, 0)
-end
-
----@param hunk glm_lsp.ReviewHunk
----@param first integer
-local function draw(hunk, first)
-  local count = vim.api.nvim_buf_line_count(hunk.buffer)
-  local above = require("glm_lsp.preview").virtual_lines(hunk.old, "GlmRemoved", hunk.buffer)
-  local at_end = first >= count
-  local given = {
-    virt_lines = #above > 0 and above or nil,
-    virt_lines_above = not at_end,
-    right_gravity = false,
-    priority = 200,
-  }
-  if #hunk.new > 0 then
-    given.end_row = math.min(first + #hunk.new, count)
-    given.hl_group, given.hl_eol, given.end_right_gravity = "GlmAdded", true, true
-  end
-  hunk.mark = vim.api.nvim_buf_set_extmark(hunk.buffer, SPACE, math.min(first, count - 1), 0, given)
-  -- A sign on the mark itself would stand beside the line behind it too.
-  hunk.sign = vim.api.nvim_buf_set_extmark(hunk.buffer, SPACE, math.min(first, count - 1), 0, {
-    end_row = math.max(math.min(first + #hunk.new, count) - 1, first),
-    sign_text = "▎",
-    sign_hl_group = #hunk.new > 0 and "GlmAddedSign" or "GlmRemovedSign",
-    strict = false,
-  })
-end
 
 --- All hunks that wait, by file and line.
 ---@param review glm_lsp.Review
@@ -91,10 +45,10 @@ local function pending(review)
   local found = {}
   for _, file in ipairs(review.files) do
     local here = vim.tbl_filter(function(hunk)
-      return hunk.state == "pending" and vim.api.nvim_buf_is_valid(hunk.buffer) and place(hunk) ~= nil
+      return hunk.state == "pending" and vim.api.nvim_buf_is_valid(hunk.buffer) and hunks.place(hunk) ~= nil
     end, file.hunks)
     table.sort(here, function(a, b)
-      return place(a) < place(b)
+      return hunks.place(a) < hunks.place(b)
     end)
     vim.list_extend(found, here)
   end
@@ -114,7 +68,7 @@ local function here()
   local best, number
   for index, hunk in ipairs(all) do
     if hunk.buffer == buffer then
-      local first, length = place(hunk)
+      local first, length = hunks.place(hunk)
       if not best or first <= line then
         best, number = hunk, index
       end
@@ -199,9 +153,6 @@ local function finish()
   local rejected, accepted = {}, 0
   for _, file in ipairs(review.files) do
     unmap(file.buffer)
-    if vim.api.nvim_buf_is_valid(file.buffer) then
-      vim.api.nvim_buf_clear_namespace(file.buffer, SPACE, 0, -1)
-    end
     for _, hunk in ipairs(file.hunks) do
       if hunk.state == "rejected" then
         table.insert(rejected, hunk.id)
@@ -213,7 +164,8 @@ local function finish()
   local decision = #rejected == 0 and "accepted" or accepted == 0 and "rejected" or "partial"
   server.notify("glm/feedback", { decision = decision, proposalId = review.proposal, hunks = rejected })
   bar()
-  vim.notify(("GLM: %d taken over, %d left out"):format(accepted, #rejected))
+  local more = #queue > 0 and ("; `:Glm review` shows the next of %d"):format(#queue) or ""
+  vim.notify(("GLM: %d taken over, %d left out%s"):format(accepted, #rejected, more))
 end
 
 --- Fills the quickfix list, an entry a hunk.
@@ -223,7 +175,7 @@ function M.list()
   end
   local items = {}
   for _, hunk in ipairs(pending(current)) do
-    local first = place(hunk)
+    local first = hunks.place(hunk)
     local text = hunk.new[1] or ("− " .. (hunk.old[1] or ""))
     table.insert(items, {
       bufnr = hunk.buffer,
@@ -246,13 +198,9 @@ local function show(review, told, edit)
     if file.kind ~= "delete" then
       vim.fn.bufload(buffer)
       vim.bo[buffer].buflisted = true
-      local state = vim.api.nvim_buf_call(buffer, function()
-        return vim.fn.undotree().seq_cur
-      end)
-      table.insert(
-        before,
-        { file = file, buffer = buffer, lines = file.kind == "create" and {} or lines_of(buffer), state = state }
-      )
+      hunks.undo_step(buffer)
+      local lines = file.kind == "create" and {} or hunks.lines_of(buffer)
+      table.insert(before, { file = file, buffer = buffer, lines = lines, state = hunks.undo_state(buffer) })
     end
   end
   local client = server.client()
@@ -262,9 +210,18 @@ local function show(review, told, edit)
     return
   end
   for _, one in ipairs(before) do
-    local new = lines_of(one.buffer)
-    local file =
-      { buffer = one.buffer, uri = one.file.uri, before = one.state, created = one.file.kind == "create", hunks = {} }
+    local new = hunks.lines_of(one.buffer)
+    -- The marks of an earlier review are of no use any more.
+    hunks.clear(one.buffer)
+    ---@type glm_lsp.ReviewFile
+    local file = {
+      buffer = one.buffer,
+      uri = one.file.uri,
+      before = one.state,
+      after = hunks.undo_state(one.buffer),
+      created = one.file.kind == "create",
+      hunks = {},
+    }
     local old = one.lines
     local joined = function(lines)
       return #lines == 0 and "" or table.concat(lines, "\n") .. "\n"
@@ -290,7 +247,7 @@ local function show(review, told, edit)
         hunk.new = {}
       end
       -- Where nothing comes, the place is behind line `ns`.
-      draw(hunk, nc == 0 and ns or ns - 1)
+      hunks.draw(hunk, nc == 0 and ns or ns - 1)
       table.insert(file.hunks, hunk)
     end
     table.insert(review.files, file)
@@ -317,7 +274,7 @@ local function show(review, told, edit)
     return hunk.buffer == buffer
   end, pending(review))[1]
   if mine and vim.fn.mode() == "n" then
-    vim.api.nvim_win_set_cursor(0, { math.min(place(mine) + 1, vim.api.nvim_buf_line_count(0)), 0 })
+    vim.api.nvim_win_set_cursor(0, { math.min(hunks.place(mine) + 1, vim.api.nvim_buf_line_count(0)), 0 })
   end
   finish()
 end
@@ -349,15 +306,27 @@ end
 ---@param params glm_lsp.TurnEvent
 function M.proposed(params)
   local event = params.event
+  local turn = require("glm_lsp.events").turns[params.turnId]
+  local title = turn and vim.trim(turn.instruction) ~= "" and turn.instruction or event.summary
+  title = title:gsub("%s+", " ")
   if current then
+    table.insert(queue, { proposal = event.proposalId, turn = params.turnId, title = title })
     vim.notify(
       ("GLM: another proposal waits: %s. `:Glm review` shows it after this one."):format(words.size(event.files))
     )
     return
   end
-  local turn = require("glm_lsp.events").turns[params.turnId]
-  local title = turn and vim.trim(turn.instruction) ~= "" and turn.instruction or event.summary
-  M.open(event.proposalId, params.turnId, (title:gsub("%s+", " ")))
+  M.open(event.proposalId, params.turnId, title)
+end
+
+--- Opens what was proposed while something else was under review.
+---@return boolean # Whether there was something.
+function M.open_next()
+  local one = not current and table.remove(queue, 1)
+  if one then
+    M.open(one.proposal, one.turn, one.title)
+  end
+  return one ~= nil and one ~= false
 end
 
 --- Opens the review of a proposal; of the latest one without an id.
@@ -427,7 +396,7 @@ local function go(hunk)
       vim.cmd.buffer(hunk.buffer)
     end
   end
-  local first = place(hunk)
+  local first = hunks.place(hunk)
   vim.cmd("normal! m'")
   vim.api.nvim_win_set_cursor(0, { math.min(first + 1, vim.api.nvim_buf_line_count(0)), 0 })
   bar()
@@ -446,7 +415,7 @@ local function step(by)
   if not number then
     return go(all[1])
   end
-  local first = place(all[number])
+  local first = hunks.place(all[number])
   local line = vim.api.nvim_win_get_cursor(0)[1] - 1
   if by > 0 and line < first then
     return go(all[number])
@@ -463,20 +432,30 @@ function M.previous()
 end
 
 ---@param hunk glm_lsp.ReviewHunk
+---@return glm_lsp.ReviewFile
+local function file_of(hunk)
+  return vim.iter(assert(current).files):find(function(file)
+    return file.buffer == hunk.buffer
+  end)
+end
+
+---@param hunk glm_lsp.ReviewHunk
 ---@param state "accepted"|"rejected"
 local function decide(hunk, state)
-  local first, length = place(hunk)
   hunk.state = state
-  vim.api.nvim_buf_del_extmark(hunk.buffer, SPACE, hunk.mark)
-  vim.api.nvim_buf_del_extmark(hunk.buffer, SPACE, hunk.sign)
-  if state == "rejected" and first then
-    local count = vim.api.nvim_buf_line_count(hunk.buffer)
-    local whole = first == 0 and length >= count and #hunk.old == 0
-    vim.api.nvim_buf_call(hunk.buffer, function()
-      pcall(vim.cmd.undojoin)
-      vim.api.nvim_buf_set_lines(hunk.buffer, first, whole and -1 or first + length, false, hunk.old)
-    end)
+  if state == "accepted" then
+    hunks.hide(hunk)
+    return
   end
+  local file = file_of(hunk)
+  file.mixed = file.mixed or hunks.undo_state(hunk.buffer) ~= file.after
+  vim.api.nvim_buf_call(hunk.buffer, function()
+    if not file.mixed then
+      pcall(vim.cmd.undojoin)
+    end
+    hunks.put_back(hunk)
+  end)
+  file.after = hunks.undo_state(hunk.buffer)
 end
 
 ---@param state "accepted"|"rejected"
@@ -530,6 +509,26 @@ function M.why()
   vim.lsp.util.open_floating_preview(vim.split(text, "\n"), "markdown", { border = "rounded", focus_id = "glm_why" })
 end
 
+--- Takes a file's hunks back. What the person changed since stays, and so do the hunks in which they did.
+---@param file glm_lsp.ReviewFile
+---@return integer # How many stay.
+local function take_back(file)
+  local stay = 0
+  hunks.undo_step(file.buffer)
+  for index = #file.hunks, 1, -1 do
+    local hunk = file.hunks[index]
+    local first, length = hunks.place(hunk)
+    if hunk.state ~= "rejected" and first then
+      if vim.deep_equal(vim.api.nvim_buf_get_lines(file.buffer, first, first + length, false), hunk.new) then
+        hunks.put_back(hunk)
+      else
+        stay = stay + 1
+      end
+    end
+  end
+  return stay
+end
+
 --- Takes the last review back, in every buffer, as one step.
 ---@return boolean # Whether there was one.
 function M.undo()
@@ -537,17 +536,25 @@ function M.undo()
   if not review then
     return false
   end
+  local stay = 0
   for _, file in ipairs(review.files) do
     if vim.api.nvim_buf_is_valid(file.buffer) then
-      vim.api.nvim_buf_clear_namespace(file.buffer, SPACE, 0, -1)
       vim.api.nvim_buf_call(file.buffer, function()
-        vim.cmd(("silent undo %d"):format(file.before))
+        if file.mixed or hunks.undo_state(file.buffer) ~= file.after then
+          stay = stay + take_back(file)
+        else
+          vim.cmd(("silent undo %d"):format(file.before))
+        end
       end)
+      hunks.clear(file.buffer)
       unmap(file.buffer)
     end
   end
   current, last = nil, nil
   bar()
+  if stay > 0 then
+    vim.notify(("GLM: %d left as they are: you changed them since"):format(stay))
+  end
   return true
 end
 
@@ -568,10 +575,10 @@ function M.diff()
     if vim.api.nvim_buf_is_valid(file.buffer) then
       vim.cmd.tabnew()
       local old = vim.api.nvim_create_buf(false, true)
-      local new = lines_of(file.buffer)
+      local new = hunks.lines_of(file.buffer)
       for index = #file.hunks, 1, -1 do
         local hunk = file.hunks[index]
-        local first, length = place(hunk)
+        local first, length = hunks.place(hunk)
         if hunk.state ~= "rejected" and first then
           local head = vim.list_slice(new, 1, first)
           vim.list_extend(head, hunk.old)

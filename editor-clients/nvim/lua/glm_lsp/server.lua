@@ -49,6 +49,9 @@ function M.find()
   return cmd
 end
 
+--- Whether it was said that there is no server: once is enough where nobody asked for it.
+local said_missing = false
+
 --- What `vim.lsp.enable("glm_lsp")` uses.
 ---@return vim.lsp.Config
 function M.config()
@@ -61,9 +64,12 @@ function M.config()
     cmd = function(dispatchers, config)
       local cmd, why = M.find()
       if not cmd then
-        vim.schedule(function()
-          vim.notify(why or "", vim.log.levels.ERROR)
-        end)
+        if not said_missing then
+          said_missing = true
+          vim.schedule(function()
+            vim.notify(why or "", vim.log.levels.ERROR)
+          end)
+        end
         error(why, 0)
       end
       return vim.lsp.rpc.start(cmd, dispatchers, { cwd = config.root_dir })
@@ -98,6 +104,11 @@ end
 function M.ready()
   local client = M.client()
   if not client then
+    local cmd, why = M.find()
+    if not cmd then
+      require("glm_lsp.install").offer(why or "")
+      return nil
+    end
     local config = vim.lsp.config[M.NAME] or M.config()
     config =
       vim.tbl_extend("force", { root_dir = vim.fs.root(0, config.root_markers or {}) or vim.fn.getcwd() }, config)

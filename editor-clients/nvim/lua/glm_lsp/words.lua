@@ -18,9 +18,12 @@ function M.duration(seconds)
     or ("%d min"):format(math.floor(seconds / 60 + 0.5))
 end
 
----@param event glm_lsp.ThinkingEnded
+---@param event { seconds?: number, tokens?: integer } Without its seconds where nobody knows them any more.
 ---@return string
 function M.thought(event)
+  if not event.seconds then
+    return "Thought"
+  end
   local tokens = event.tokens and (" · %s tokens"):format(number(event.tokens)) or ""
   return ("Thought for %s%s"):format(M.duration(event.seconds), tokens)
 end
