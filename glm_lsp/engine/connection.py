@@ -72,20 +72,16 @@ class Connection:
 
     def __init__(self, settings: EngineSettings, *, environment: Mapping[str, str] = os.environ) -> None:
         self._settings = settings
-        place, self._root, self.where = _address(settings.url)
+        self._client, self._root, self.where = reach(
+            settings.url, ca_file=settings.ca_file, patience=settings.connect_timeout, environment=environment
+        )
+        place, self._proxy = self._client.place, self._client.proxy
         self.host = "" if place.socket else place.host
         self.port = 0 if place.socket else place.port
         self._environment = environment
         self._key = Key() if keys.waits(settings) else keys.find(settings, environment)
         self._has_looked = not keys.waits(settings)
         self._looking = asyncio.Lock()
-        self._proxy = _proxy(place, environment)
-        self._client = pool.Client(
-            place,
-            proxy=self._proxy,
-            trust=_trust(settings.ca_file) if settings.ca_file else None,
-            patience=settings.connect_timeout,
-        )
         self.model = settings.model
         self.served: tuple[str, ...] = ()
 
@@ -207,10 +203,7 @@ class Connection:
         """Turns a connection that failed before the reply into an error."""
         if isinstance(error, ssl.SSLCertVerificationError):
             why = (error.verify_message or type(error).__name__).rstrip(".")
-            return Unreachable(
-                f"The certificate of {self.where} is not trusted: {why}.",
-                hint="Set engine.ca_file to the certificate of your own authority, if it is one that you trust.",
-            )
+            return Unreachable(f"The certificate of {self.where} is not trusted: {why}.", hint=_mend(error.verify_code))
         if isinstance(error, ssl.SSLError):
             return Unreachable(
                 f"There is no secure connection to {self.where}: what answers does not speak TLS as expected.",
@@ -263,12 +256,6 @@ class Connection:
         return payload.replace(self._key.value.encode(), b"***") if self._key.value else payload
 
 
-def _proxy(place: Place, environment: Mapping[str, str]) -> Proxy | None:
-    if place.socket:
-        return None
-    return proxies.proxy_for(place.host, place.port, tls=place.tls, environment=environment)
-
-
 def _wants_a_password(proxy: Proxy) -> Refused:
     return Refused(
         f"{proxy.name.capitalize()} wants a user and a password (407).",
@@ -277,6 +264,29 @@ def _wants_a_password(proxy: Proxy) -> Refused:
 
 
 # --- addresses ---------------------------------------------------------------------------------------------------
+
+
+def reach(url: str, *, ca_file: str, patience: float, environment: Mapping[str, str]) -> tuple[pool.Client, str, str]:
+    """Makes ready to reach a server; nothing is sent yet.
+
+    Args:
+        url: as in the settings.
+        ca_file: further authorities; empty for none.
+        patience: seconds to wait for a connection.
+        environment: where proxies are named.
+
+    Returns:
+        Connections to it, the path of its API's root, and its address as it may be shown.
+
+    Raises:
+        SettingsError: one of them is not what it should be.
+    """
+    place, root, where = _address(url)
+    proxy = None
+    if not place.socket:
+        proxy = proxies.proxy_for(place.host, place.port, tls=place.tls, environment=environment)
+    trust = _trust(ca_file) if ca_file else None
+    return pool.Client(place, proxy=proxy, trust=trust, patience=patience), root, where
 
 
 def _address(url: str) -> tuple[Place, str, str]:
@@ -318,6 +328,17 @@ def _ascii(host: str, mistake: SettingsError) -> str:
         return host.encode("idna").decode()
     except UnicodeError:
         raise mistake from None
+
+
+def _mend(code: int) -> str:
+    """What to do about a certificate that OpenSSL does not trust, by its number for the reason."""
+    match code:
+        case 9 | 10:
+            return "The server's operator has to renew it; see also whether this host's clock is right."
+        case 62 | 64:
+            return "Set engine.url to a name that the certificate is for."
+        case _:
+            return "Set engine.ca_file to the certificate of your own authority, if it is one that you trust."
 
 
 def _trust(path: str) -> ssl.SSLContext:

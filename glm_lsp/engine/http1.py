@@ -87,6 +87,17 @@ class Response:
             raise self._error
         return b""
 
+    async def whole(self) -> bytes:
+        """Reads the body to its end.
+
+        Raises:
+            Exception: as `read`.
+        """
+        pieces = []
+        while piece := await self.read():
+            pieces.append(piece)
+        return b"".join(pieces)
+
     def fail(self, error: Exception) -> None:
         """Ends it with an error, which whoever reads gets to see, and hangs up."""
         self._error = error

@@ -52,13 +52,17 @@ class Client:
         proxy: what stands between; None for nothing.
         trust: whom to believe certificates of; None for the system's authorities.
         patience: seconds to wait for a connection.
+
+    Attributes:
+        place: as given.
+        proxy: as given.
     """
 
     def __init__(
         self, place: Place, *, proxy: Proxy | None = None, trust: ssl.SSLContext | None = None, patience: float = 10.0
     ) -> None:
-        self._place = place
-        self._proxy = proxy
+        self.place = place
+        self.proxy = proxy
         self._trust = trust
         self._patience = patience
         self._kept: list[Connection] = []
@@ -84,10 +88,10 @@ class Client:
             Broken: it ended before the head of the reply was here.
             NotHttp: what came is no reply.
         """
-        lines = [f"{method} {self._prefix}{path} HTTP/1.1", f"Host: {self._place.authority}"]
+        lines = [f"{method} {self._prefix}{path} HTTP/1.1", f"Host: {self.place.authority}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
-        if self._prefix and self._proxy is not None and self._proxy.authorization:
-            lines.append(f"Proxy-Authorization: {self._proxy.authorization}")
+        if self._prefix and self.proxy is not None and self.proxy.authorization:
+            lines.append(f"Proxy-Authorization: {self.proxy.authorization}")
         if body or method == "POST":
             lines.append(f"Content-Length: {len(body)}")
         if any(not line.isprintable() for line in lines):
@@ -126,7 +130,7 @@ class Client:
             raise NoConnection(_reason(error)) from error
 
     async def _opened(self) -> Connection:
-        loop, place, proxy = asyncio.get_running_loop(), self._place, self._proxy
+        loop, place, proxy = asyncio.get_running_loop(), self.place, self.proxy
         make = functools.partial(Connection, self._kept.append)
         if place.socket:
             return (await loop.create_unix_connection(make, place.socket))[1]
