@@ -131,7 +131,7 @@ class Ticket:
             if now - self._looked < _THOROUGH:
                 with os.scandir(line.waiting) as files:
                     before = sum(file.name < self._name for file in files)
-                if before >= _FRONT:
+                if before >= _FRONT or _has_neighbour_before(line.folder, self._name):
                     return before + 1
         self._looked = now
         async with line.order():
@@ -204,7 +204,7 @@ class _Line:
     @contextlib.asynccontextmanager
     async def order(self) -> AsyncIterator[None]:
         """Holds the lock under which slots are given out, so that two do not look at once."""
-        lock = os.open(self.folder / "order", os.O_RDWR | os.O_CREAT, 0o600)
+        lock = os.open(f"{self.folder}/order", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             until = time.monotonic() + _PATIENCE
             # Who holds it for longer was stopped in the middle of it: then an uneven line is better than none.
@@ -256,7 +256,7 @@ class _Line:
 
     def _try(self, number: int) -> int | None:
         """Locks a slot's file and returns it, open; None where it is somebody's."""
-        slot = os.open(self.folder / f"slot-{number}", os.O_RDWR | os.O_CREAT, 0o600)
+        slot = os.open(f"{self.folder}/slot-{number}", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             if _locked(slot):
                 return slot
@@ -299,10 +299,19 @@ def _let_go(file: int) -> None:
 
 
 def _call(folder: Path) -> None:
-    """Has the first of those who wait here look again."""
-    for _, (loop, called) in sorted(_here.get(folder, {}).items(), key=lambda one: one[0])[:_FRONT]:
-        with contextlib.suppress(RuntimeError):  # its loop has ended, and with it the wait
-            loop.call_soon_threadsafe(called.set)
+    """Has the first of those who wait here look again: of people and of the others, as slots are kept for the former."""
+    here = _here.get(folder, {})
+    for kind in (True, False):
+        first = min((name for name in here if _is_person(name) == kind), default=None)
+        if first is not None:
+            loop, called = here[first]
+            with contextlib.suppress(RuntimeError):  # its loop has ended, and with it the wait
+                loop.call_soon_threadsafe(called.set)
+
+
+def _has_neighbour_before(folder: Path, name: str) -> bool:
+    """Whether another one of this process and kind comes first, and will call when it has its slot."""
+    return any(other < name and _is_person(other) == _is_person(name) for other in _here.get(folder, {}))
 
 
 class _Own(msgspec.Struct):
