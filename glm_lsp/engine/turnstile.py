@@ -39,7 +39,7 @@ SECONDS_A_STEP = 6.0
 """How much later a request counts as having come, for each step of its priority."""
 
 _QUIET = 0.25  # seconds of waiting of which nothing is said
-_FIRST, _LAST = 0.02, 0.2  # seconds between two looks, for the first in line and at most
+_FIRST, _FIRST_WITHOUT, _LAST = 0.02, 0.05, 0.2  # seconds between two looks, for the first in line and at most
 _FRONT = 4  # as many of the line look for a free slot each time; those behind them only at their place
 _THOROUGH = 1.0  # seconds after which everyone looks
 _BEAT, _ALIVE, _GONE = 0.5, 3.0, 60.0  # seconds: between touches, until one is passed over, until its file is removed
@@ -116,7 +116,7 @@ class Ticket:
             self._waits = False
             _here.get(self._line.folder, {}).pop(self._name, None)
             with contextlib.suppress(OSError):
-                self._file(self._line).unlink(missing_ok=True)
+                Path(self._file(self._line)).unlink()
         if self._slot is not None:
             _let_go(self._slot)
             self._slot = None
@@ -146,14 +146,15 @@ class Ticket:
         if self._waits:
             self._waits = False
             _here.get(line.folder, {}).pop(self._name, None)
-            self._file(line).unlink(missing_ok=True)
+            Path(self._file(line)).unlink(missing_ok=True)
             _call(line.folder)  # there may be a slot for the next one too
         return 0
 
     async def _rest(self, place: int) -> None:
         """Waits a moment, the longer the farther behind; less where one of this process's requests has ended."""
         try:
-            async with asyncio.timeout(min(_FIRST * place, _LAST)):
+            first = _FIRST if _is_person(self._name) else _FIRST_WITHOUT
+            async with asyncio.timeout(min(first * place, _LAST)):
                 await self._called.wait()
         except TimeoutError:
             return
@@ -162,10 +163,11 @@ class Ticket:
 
     def _touch(self, line: _Line, now: float) -> None:
         self._touched = now
-        self._file(line).touch(mode=0o600)
+        os.close(os.open(self._file(line), os.O_WRONLY | os.O_CREAT, 0o600))
+        os.utime(self._file(line))
 
-    def _file(self, line: _Line) -> Path:
-        return line.waiting / self._name
+    def _file(self, line: _Line) -> str:
+        return f"{line.waiting}/{self._name}"
 
 
 _PERSON, _WITHOUT = "p", "w"  # in a ticket's name, behind the twenty digits of its time
@@ -193,13 +195,13 @@ class _Line:
     def at(cls, run: Path, url: str, slots: int) -> _Line:
         folder = run / "turnstile" / hashlib.sha256(_plain(url).encode()).hexdigest()[:16]
         line = cls(folder, slots, max(1, slots // 16) if slots > 1 else 0)
-        line.waiting.mkdir(mode=0o700, parents=True, exist_ok=True)
+        Path(line.waiting).mkdir(mode=0o700, parents=True, exist_ok=True)
         return line
 
     @property
-    def waiting(self) -> Path:
-        """One file for each who waits."""
-        return self.folder / "waiting"
+    def waiting(self) -> str:
+        """The folder with one file for each who waits."""
+        return f"{self.folder}/waiting"
 
     @contextlib.asynccontextmanager
     async def order(self) -> AsyncIterator[None]:
@@ -219,7 +221,7 @@ class _Line:
 
         Those before it who have a slot to go to, and only have not looked yet, are not counted.
         """
-        before = sorted(one for one in self._alive() if one < name)
+        before = sorted(self._alive_before(name))
         if not before:
             tried = map(self._try, self._wished(name))
             return next((slot for slot in tried if slot is not None), None), 0
@@ -266,11 +268,13 @@ class _Line:
         os.close(slot)
         return None
 
-    def _alive(self) -> Iterator[str]:
-        """The tickets of those who wait and are there; files of those long gone are removed."""
+    def _alive_before(self, name: str) -> Iterator[str]:
+        """The tickets of those who wait, are there and come first; files of those long gone are removed."""
         now = time.time()
         with os.scandir(self.waiting) as files:
             for file in files:
+                if file.name >= name:
+                    continue
                 with contextlib.suppress(FileNotFoundError):
                     age = abs(now - file.stat().st_mtime)  # a clock that was set back makes nobody young for ever
                     if age < _ALIVE:
