@@ -113,10 +113,7 @@ class Ticket:
         if self._line is None:
             return
         if self._waits:
-            self._waits = False
-            _here.get(self._line.folder, {}).pop(self._name, None)
-            with contextlib.suppress(OSError):
-                Path(self._file(self._line)).unlink()
+            self._leave(self._line)
         if self._slot is not None:
             _let_go(self._slot)
             self._slot = None
@@ -144,11 +141,15 @@ class Ticket:
                 return before + 1
             self._slot = taken
         if self._waits:
-            self._waits = False
-            _here.get(line.folder, {}).pop(self._name, None)
-            Path(self._file(line)).unlink(missing_ok=True)
+            self._leave(line)
             _call(line.folder)  # there may be a slot for the next one too
         return 0
+
+    def _leave(self, line: _Line) -> None:
+        self._waits = False
+        _here.get(line.folder, {}).pop(self._name, None)
+        with contextlib.suppress(OSError):
+            Path(self._file(line)).unlink()
 
     async def _rest(self, place: int) -> None:
         """Waits a moment, the longer the farther behind; less where one of this process's requests has ended."""
