@@ -117,7 +117,7 @@ class Connection:
             raise self._unexpected(response.content_type, payload)
         failure = self._failure(response.status, payload, retry_after=_seconds(response.headers.get("retry-after", "")))
         if refusals.refuses_tools(response.status, payload):
-            raise ToolsRefused(failure.error if isinstance(failure, Again) else failure)
+            raise ToolsRefused(plain(failure))
         raise failure
 
     async def get(self, path: str, kind: type[_T], *, body: bytes | None = None) -> _T:
@@ -135,18 +135,14 @@ class Connection:
         except TimeoutError as error:
             raise silence(self.where, 2 * self._settings.connect_timeout, spoke=False) from error
         except FAILURES as error:
-            failure = self._broken(error)
-            raise (failure.error if isinstance(failure, Again) else failure) from error
+            raise plain(self._broken(error)) from error
         if response.status != 200:
-            failure = self._failure(
-                response.status, payload, retry_after=_seconds(response.headers.get("retry-after", ""))
-            )
-            raise failure.error if isinstance(failure, Again) else failure
+            asked = _seconds(response.headers.get("retry-after", ""))
+            raise plain(self._failure(response.status, payload, retry_after=asked))
         try:
             return msgspec.json.decode(payload, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            failure = self._unexpected(response.content_type, payload)
-            raise (failure.error if isinstance(failure, Again) else failure) from error
+            raise plain(self._unexpected(response.content_type, payload)) from error
 
     async def close(self) -> None:
         """Closes what is open."""
@@ -254,6 +250,11 @@ class Connection:
     def _redacted(self, payload: bytes) -> bytes:
         """Removes the key from a server's words: some repeat it to whoever reads the log."""
         return payload.replace(self._key.value.encode(), b"***") if self._key.value else payload
+
+
+def plain(failure: EngineError | Again) -> EngineError:
+    """The error, whatever hope there is."""
+    return failure.error if isinstance(failure, Again) else failure
 
 
 def _wants_a_password(proxy: Proxy) -> Refused:
