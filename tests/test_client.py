@@ -327,6 +327,7 @@ GONE = vllm_error("The model `glm-4.7` does not exist. Valid aliases: other.", 4
         (Answer((), 302, ELSEWHERE), Refused, "elsewhere"),
         (refusal(404, GONE), WrongModel, "It serves glm-4.7"),
         (refusal(404, {"detail": "Not Found"}), MalformedReply, "Not Found"),
+        (refusal(400, {"detail": "Server is pinned to '/m/x'; requested 'y'."}), WrongModel, "it serves /m/x"),
         (refusal(400, {"object": "error", "message": "priority must be 0"}), CannotDo, "priority must be 0"),
         (refusal(422, {"detail": [{"loc": ["body"], "msg": "extra"}]}), CannotDo, "extra"),
         (refusal(413, b"too big"), ContextTooLong, "does not fit"),
