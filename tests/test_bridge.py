@@ -9,13 +9,16 @@ import asyncio
 import contextlib
 import io
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+import trustme
 from aiohttp import web
+from wire_server import WireServer, spoken
 
 from glm_lsp.engine import bridge
 from glm_lsp.engine.restore import Memory
@@ -173,6 +176,22 @@ def whole(body: Any, status: int = 200) -> Answer:
 
 
 # --- who gets through ---------------------------------------------------------------------------------------------
+
+
+async def test_it_leads_to_an_address_with_a_path_and_an_authority_of_ones_own(tmp_path: Path) -> None:
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    server = WireServer(spoken({"content": "Yes."}), root="/api/paas/v4")
+    async with server.running(tls=context):
+        there = bridge.Upstream(f"{server.url}/api/paas/v4", "engine-key", ca_file=str(tmp_path / "ca.pem"))
+        async with bridged(tmp_path / "none", upstream=lambda: there) as agent:
+            assert b"Yes." in await agent.said(CHAT, asks(user("x")))
+        distrusted = bridge.Upstream(f"{server.url}/api/paas/v4", "engine-key")
+        async with bridged(tmp_path / "none", upstream=lambda: distrusted) as agent, agent.post(CHAT, asks()) as reply:
+            assert reply.status == 503
+    assert server.paths == ["/api/paas/v4/chat/completions"]
+    assert server.headers[0]["Authorization"] == "Bearer engine-key"
 
 
 @pytest.mark.parametrize(
@@ -414,9 +433,9 @@ async def test_it_counts_without_keeping(engine: Engine, agent: Bridged) -> None
     engine.answer = streams(chunks({"reasoning": "hm"}, {"content": "yes"}))
     await agent.said(CHAT, asks(user("x")))
     await agent.said(CHAT, asks(user("x"), {"role": "assistant", "content": "yes"}, user("y")))
-    counts = await bridge.ask_status(agent.url, TOKEN)
+    counts = await bridge.ask_status(int(agent.url.rpartition(":")[2]), TOKEN)
     assert counts == {"requests": 2, "preserved": 2, "refused": 0, "restored": 1, "remembered": 2}
-    assert await bridge.ask_status(agent.url, "wrong") == {}
+    assert await bridge.ask_status(int(agent.url.rpartition(":")[2]), "wrong") == {}
 
 
 # --- preserved thinking -------------------------------------------------------------------------------------------

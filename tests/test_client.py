@@ -10,10 +10,15 @@ import ssl
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 from wire_server import (
@@ -322,6 +327,7 @@ GONE = vllm_error("The model `glm-4.7` does not exist. Valid aliases: other.", 4
         (Answer((), 302, ELSEWHERE), Refused, "elsewhere"),
         (refusal(404, GONE), WrongModel, "It serves glm-4.7"),
         (refusal(404, {"detail": "Not Found"}), MalformedReply, "Not Found"),
+        (refusal(400, {"detail": "Server is pinned to '/m/x'; requested 'y'."}), WrongModel, "it serves /m/x"),
         (refusal(400, {"object": "error", "message": "priority must be 0"}), CannotDo, "priority must be 0"),
         (refusal(422, {"detail": [{"loc": ["body"], "msg": "extra"}]}), CannotDo, "extra"),
         (refusal(413, b"too big"), ContextTooLong, "does not fit"),
@@ -900,13 +906,67 @@ async def test_a_certificate_of_ones_own_authority_is_trusted_by_setting(tmp_pat
         assert together(await ask(engine))["text"] == "It is 3 °C."
 
 
+def self_signed(folder: Path) -> ssl.SSLContext:
+    """A server's side whose certificate is its own authority, as `openssl req -x509` makes it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    pem += key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (file := folder / "server.pem").write_bytes(pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    (folder / "trusted.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    return context
+
+
+async def test_a_certificate_that_vouches_for_itself_is_not_trusted_until_it_is_named(tmp_path: Path) -> None:
+    server = WireServer(spoken(TEXT))
+    async with server.running(tls=self_signed(tmp_path)):
+        async with engine_for(server) as engine:
+            with pytest.raises(Unreachable, match="self-signed") as caught:
+                await engine.connect()
+        assert "engine.ca_file" in caught.value.hint
+        assert server.paths == []
+        async with engine_for(server, ca_file=str(tmp_path / "trusted.pem")) as engine:
+            assert together(await ask(engine))["text"] == "It is 3 °C."
+
+
+async def test_a_certificate_whose_time_is_over_is_not_trusted(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    AUTHORITY.cert_pem.write_to_path(str(file))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    AUTHORITY.issue_cert("127.0.0.1", not_after=datetime.now(UTC) - timedelta(hours=1)).configure_cert(context)
+    server = WireServer(spoken(TEXT))
+    async with server.running(tls=context), engine_for(server, ca_file=str(file)) as engine:
+        with pytest.raises(Unreachable, match="expired") as caught:
+            await engine.connect()
+    assert "operator" in caught.value.hint
+    assert server.paths == []
+
+
 async def test_a_certificate_for_another_name_is_not_trusted(tmp_path: Path) -> None:
     file = tmp_path / "ca.pem"
     AUTHORITY.cert_pem.write_to_path(str(file))
     server = WireServer(spoken(TEXT))
     async with server.running(tls=tls("elsewhere.example")), engine_for(server, ca_file=str(file)) as engine:
-        with pytest.raises(Unreachable, match=r"mismatch.*127\.0\.0\.1"):
+        with pytest.raises(Unreachable, match=r"mismatch.*127\.0\.0\.1") as caught:
             await engine.connect()
+    assert "engine.url" in caught.value.hint
+    assert server.paths == []
 
 
 async def test_a_server_without_tls_at_a_secure_address_is_said_to_be_one() -> None:

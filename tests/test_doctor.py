@@ -193,6 +193,42 @@ async def test_an_engine_that_fails_at_the_request_says_what_to_do(
     assert words in checks[row]["do"]
 
 
+async def test_the_way_to_an_address_is_told_with_its_proxy_and_where_the_key_comes_from(person: Person) -> None:
+    code, checks = await examine(
+        person,
+        *("--engine", "http://engine.invalid:8000", "--timeout", "20"),
+        http_proxy="http://me:hush@127.0.0.1:9",
+        GLM_LSP_API_KEY="sk-very-secret",
+    )
+    assert code == 1
+    assert checks["proxy"]["state"] == "note"
+    assert "the proxy 127.0.0.1:9 of http_proxy" in checks["proxy"]["says"]
+    assert "https://" in checks["proxy"]["do"]
+    assert checks["key"]["facts"] == {"source": "GLM_LSP_API_KEY", "set": True}
+    assert "http_proxy" in checks["engine"]["says"]
+    assert "no_proxy" in checks["engine"]["do"]
+    assert "hush" not in json.dumps(checks)
+    assert "sk-very-secret" not in json.dumps(checks)
+
+
+async def test_what_is_no_proxy_is_wrong_and_named(person: Person) -> None:
+    code, checks = await examine(person, "--engine", "https://engine.invalid", https_proxy="socks5://127.0.0.1:9")
+    assert code == 1
+    assert checks["proxy"]["state"] == "wrong"
+    assert "https_proxy" in checks["proxy"]["says"]
+    assert checks["key"]["says"] == "none is sent: GLM_LSP_API_KEY is not set"
+
+
+async def test_an_engine_that_says_it_is_well_and_completes_nothing_is_wrong(person: Person) -> None:
+    server = WireServer(refusal(500, vllm_error("EngineCore encountered an issue", 500)), documents={"/health": {}})
+    server.probe = server.answers[0]
+    async with server.running():
+        code, checks = await examine(person, "--engine", server.url, GLM_LSP_ENGINE_RETRIES="0")
+    assert code == 1
+    assert "EngineCore encountered an issue" in checks["engine"]["says"]
+    assert "log" in checks["engine"]["do"]
+
+
 @pytest.fixture
 def mute() -> Iterator[str]:
     """An address at which somebody listens and never says a word."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import subprocess
@@ -14,6 +15,7 @@ import keyring
 import pytest
 from keyring.backend import KeyringBackend
 from keyring.errors import KeyringLocked
+from test_refactor import NEW, OLD, Person
 from wire_server import WireServer, refusal, spoken
 
 from glm_lsp.engine import keys
@@ -285,3 +287,36 @@ async def test_what_a_command_prints_is_never_logged(caplog: pytest.LogCaptureFi
         await engine.close()
     assert SECRET not in f"{caplog.text}{caught.value.message}{caught.value.hint}"
     assert "***" in caught.value.message
+
+
+async def test_after_turns_that_were_kept_the_key_is_in_no_file(tmp_path: Path) -> None:
+    person = Person(tmp_path)
+    call = {
+        "name": "edit_file",
+        "arguments": json.dumps({"file_path": "cart.py", "old_string": OLD, "new_string": NEW}),
+    }
+    edits = {"tool_calls": [{"index": 0, "id": "a", "type": "function", "function": call}]}
+    server = WireServer(
+        spoken({"reasoning": "Hm."}, edits, finish="tool_calls"),
+        spoken({"content": "Done."}),
+        refusal(401, {"error": f"The key {SECRET} has run out."}),
+    )
+    codes = []
+    async with server.running():
+        for _ in range(2):
+            process = await asyncio.create_subprocess_exec(
+                *person.command("count quantities", "cart.py", "--apply", "--session", "kept", engine=server.url),
+                cwd=person.root,
+                env={**person.environment, "GLM_LSP_API_KEY": SECRET, "XDG_RUNTIME_DIR": str(tmp_path / "run")},
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+            )
+            out, _ = await asyncio.wait_for(process.communicate(), 60)
+            codes.append(process.returncode)
+            assert SECRET not in out.decode()
+    assert codes[0] == 0
+    assert codes[1] != 0
+    assert {headers["Authorization"] for headers in server.headers} == {f"Bearer {SECRET}"}
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(b"SQLite format 3" in path.read_bytes()[:16] for path in files), "the conversation was kept"
+    assert [path for path in files if SECRET.encode() in path.read_bytes()] == []

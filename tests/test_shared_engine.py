@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,6 @@ pytestmark = pytest.mark.engine
 
 PROGRAM = [sys.executable, "-m", "glm_lsp", "engine"]
 BIN = Path(sys.executable).parent  # Node.js comes as a wheel into our own environment
-QWEN_CODE = "@qwen-code/qwen-code@0.15.10"
 READ = {
     "name": "read",
     "description": "Reads.",
@@ -130,36 +130,99 @@ async def test_so_it_does_in_anthropics_api(engine: ListeningEngine, told: Any) 
     assert reached["chat_template_kwargs"] == {"clear_thinking": False}
 
 
-@pytest.fixture(scope="session")
-def qwen_code() -> Path:
-    """Qwen Code from npm, kept for the next run."""
-    folder = CACHE.parent / "agents" / QWEN_CODE.rpartition("@")[2]
-    program = folder / "node_modules" / ".bin" / "qwen"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "complete").exists():
-            command = [str(BIN / "npm"), "install", "--prefix", str(folder), "--no-audit", "--no-fund", QWEN_CODE]
-            done = subprocess.run(command, env=with_node(), capture_output=True, text=True, check=False, timeout=240)
-            assert done.returncode == 0, f"npm could not install {QWEN_CODE}:\n{done.stderr[-2000:]}"
-            (folder / "complete").touch()
-    return program
+@dataclass(frozen=True)
+class Agent:
+    """A coding agent with a command line.
+
+    Attributes:
+        name: how `engine env` calls it.
+        package: what npm installs.
+        program: its name in `node_modules/.bin`.
+        script: of the package, run after it was installed; empty where there is none.
+        words: what stands before the question.
+        environment: what else it wants, to be quiet and to do with the tiny model's context.
+        tool: its call that reads a file, with the name of the argument.
+        path: of the API that it uses.
+    """
+
+    name: str
+    package: str
+    program: str
+    words: tuple[str, ...]
+    tool: tuple[str, str]
+    path: str = "/v1/chat/completions"
+    script: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def install(self) -> Path:
+        """Installs it from npm, and keeps it for the next run."""
+        folder = CACHE.parent / "agents" / self.package.replace("/", "-").strip("@")
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / "complete").exists():
+                npm = [str(BIN / "npm"), "install", "--prefix", str(folder), "--no-audit", "--no-fund"]
+                self._run([*npm, "--ignore-scripts", self.package])
+                if self.script:
+                    home = folder / "node_modules" / self.package.rpartition("@")[0]
+                    self._run([str(BIN / "node"), str(home / self.script)])
+                (folder / "complete").touch()
+        return folder / "node_modules" / ".bin" / self.program
+
+    def _run(self, command: list[str]) -> None:
+        done = subprocess.run(command, env=with_node(), capture_output=True, text=True, check=False, timeout=240)
+        assert done.returncode == 0, f"{self.package} could not be installed:\n{done.stderr[-2000:]}"
 
 
-def test_qwen_code_works_with_the_engine_by_what_env_prints(
-    engine: ListeningEngine, told: Any, qwen_code: Path, tmp_path: Path
+AGENTS = [
+    Agent(
+        "qwen-code",
+        "@qwen-code/qwen-code@0.15.10",
+        "qwen",
+        ("--auth-type", "openai", "--yolo", "-p"),
+        ("read_file", "file_path"),
+        # Its own prompt takes 26,000 of the tiny model's 32,768 tokens, so that its replies have to be short.
+        environment={"QWEN_CODE_MAX_OUTPUT_TOKENS": "2000"},
+    ),
+    Agent(
+        "claude-code",
+        "@anthropic-ai/claude-code@2.1.197",
+        "claude",
+        ("--tools", "Read", "-p"),
+        ("Read", "file_path"),
+        path="/v1/messages",
+        script="install.cjs",
+        environment={"CLAUDE_CODE_MAX_OUTPUT_TOKENS": "2000", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"},
+    ),
+    Agent(
+        "opencode",
+        "opencode-ai@1.18.33",
+        "opencode",
+        ("run",),
+        ("read", "filePath"),
+        script="postinstall.mjs",
+        environment={"OPENCODE_DISABLE_AUTOUPDATE": "1"},
+    ),
+]
+
+
+@pytest.mark.parametrize("agent", AGENTS, ids=lambda agent: agent.name)
+def test_an_agent_works_with_the_engine_by_what_env_prints(
+    agent: Agent, engine: ListeningEngine, told: Any, tmp_path: Path
 ) -> None:
-    at = told("qwen-code")
+    program = agent.install()
+    at = told(agent.name)
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "cart.py").write_text("x = 1\n")
-    engine.say("I look at it first.</think>" + tool_call("read_file", file_path=str(tmp_path / "work" / "cart.py")))
+    name, argument = agent.tool
+    call = tool_call(name, **{argument: str(tmp_path / "work" / "cart.py")})
+    engine.say(f"I look at it first.</think>{call}")
     engine.say("So x is one.</think>x is 1 in cart.py.")
 
-    script = f'eval "$({PROGRAM[0]} -m glm_lsp engine env qwen-code)" && exec "$@"'
-    # Its own prompt takes 26,000 of the tiny model's 32,768 tokens, so that its replies have to be short.
-    words = ["env", "QWEN_CODE_MAX_OUTPUT_TOKENS=2000", str(qwen_code), "--auth-type", "openai", "--yolo"]
+    script = f'eval "$({PROGRAM[0]} -m glm_lsp engine env {agent.name})" && exec "$@"'
+    given = [f"{name}={value}" for name, value in agent.environment.items()]
     done = subprocess.run(
-        ["sh", "-c", script, "sh", *words, "-p", "What is x in cart.py?"],
+        ["sh", "-c", script, "sh", "env", *given, str(program), *agent.words, "What is x in cart.py?"],
         env=with_node() | {"HOME": str(tmp_path), "NO_COLOR": "1"},
         cwd=tmp_path / "work",
         capture_output=True,
@@ -169,11 +232,25 @@ def test_qwen_code_works_with_the_engine_by_what_env_prints(
         stdin=subprocess.DEVNULL,
     )
 
-    assert done.stdout.strip() == "x is 1 in cart.py.", done.stderr
-    first, second = [body for path, body in engine.seen if path == "/v1/chat/completions"][:2]
+    assert "x is 1 in cart.py." in done.stdout, done.stdout + done.stderr
+    first, second = [body for path, body in engine.seen if path == agent.path][:2]
     assert first["model"] == at["model"]
     assert first["stream"] is True
     assert second["chat_template_kwargs"] == {"clear_thinking": False}
-    called = next(message for message in second["messages"] if message.get("tool_calls"))
-    assert "I look at it first." in (called.get("reasoning"), called.get("reasoning_content"))
-    assert "x = 1" in json.dumps([message for message in second["messages"] if message["role"] == "tool"])
+    thinking, result = _as_sent_back(second["messages"])
+    assert "I look at it first." in thinking
+    assert "x = 1" in result
+
+
+def _as_sent_back(messages: list[dict[str, Any]]) -> tuple[list[Any], str]:
+    """The thinking that came back with the call, and what the tool returned, in either API."""
+    thinking, results = [], []
+    for message in messages:
+        blocks = message["content"] if isinstance(message.get("content"), list) else []
+        thinking += [block["thinking"] for block in blocks if block.get("type") == "thinking"]
+        results += [block for block in blocks if block.get("type") == "tool_result"]
+        if message.get("tool_calls"):
+            thinking += [message.get("reasoning"), message.get("reasoning_content")]
+        if message["role"] == "tool":
+            results.append(message)
+    return thinking, json.dumps(results).replace("\\t", " ")

@@ -55,7 +55,7 @@ FACTS = {
 WORDS = {"engine.dialect"}
 """Options whose text is one of a few words; of every other text it is only told whether it is set."""
 
-PACKAGES = ("aiohttp", "cattrs", "lsprotocol", "mcp", "msgspec", "pygls", "rich", "tree-sitter", "vllm")
+PACKAGES = ("aiohttp", "cattrs", "httptools", "lsprotocol", "mcp", "msgspec", "pygls", "rich", "tree-sitter", "vllm")
 
 _HEADING = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ \d+ [A-Z]+) ([\w.]+): (.*)")
 _FRAME = re.compile(r'  File ".*/((?:glm_lsp|site-packages|python\d[\d.]*)/[\w./-]+\.py)", line (\d+), in ([\w<>]+)')

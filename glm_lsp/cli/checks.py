@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from glm_lsp.engine.client import Exactness, HttpEngine
+    from glm_lsp.engine.attach import Exactness
+    from glm_lsp.engine.client import HttpEngine
     from glm_lsp.settings import EngineSettings, Settings
     from glm_lsp.terms import Prompt, Usage
 

@@ -1,4 +1,4 @@
-"""What `glm-lsp doctor` looks at on the way to the engine: vLLM on this host, and the socket.
+"""What `glm-lsp doctor` looks at on the way to the engine: GPUs and vLLM on this host, the socket, the proxy, the key.
 
 Never starts an engine and never changes a permission: it says what to do.
 """
@@ -11,9 +11,12 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glm_lsp.cli.checks import Row
+from glm_lsp.cli.checks import Row, failed
+from glm_lsp.errors import GlmError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from glm_lsp.settings import Settings
 
 
@@ -21,11 +24,57 @@ def way(settings: Settings) -> list[Row]:
     """What has to be there before anything can answer: vLLM where the engine is this host's own, and its socket."""
     from glm_lsp.engine.local import process
 
-    rows, url = [], settings.engine.url
+    url = settings.engine.url
     if not url and not settings.engine.replicas:
-        rows.append(vllm(settings))
+        rows = [gpus(), vllm(settings)]
         url = process.status().url
-    return [*rows, socket(url)] if url.startswith("unix:") else rows
+        return [*rows, socket(url)] if url.startswith("unix:") else rows
+    if url.startswith("unix:"):
+        return [socket(url)]
+    urls = [each for each in ([url] if url else settings.engine.replicas) if each.startswith(("http:", "https:"))]
+    return [*proxies(urls), key(settings)] if urls else []
+
+
+def gpus() -> Row:
+    """Which GPUs this host has for an engine of its own."""
+    from glm_lsp.engine.local import hardware
+
+    found = hardware.find()
+    if not found.hosts:
+        return Row("gpus", "ok", "none: an engine here would be the small try-out model on the processor")
+    facts = {"gpus": [str(gpu) for gpu in found.hosts[0]]}
+    return Row("gpus", "ok", f"{found.said} · `glm-lsp engine plan` says what to start on them", facts=facts)
+
+
+def proxies(urls: Sequence[str]) -> list[Row]:
+    """Which proxy stands before each engine, as the environment says; nothing where none does."""
+    from urllib.parse import urlsplit
+
+    from glm_lsp.engine.proxies import proxy_for
+
+    rows: dict[str, Row] = {}
+    for url in urls:
+        parts = urlsplit(url)
+        tls = parts.scheme == "https"
+        try:
+            found = proxy_for(parts.hostname or "", parts.port or (443 if tls else 80), tls=tls, environment=os.environ)
+        except GlmError as error:
+            return [failed("proxy", error)]
+        if found is not None:
+            says = f"{parts.hostname} is reached through {found.name}."
+            do = "" if tls else "It can read what you send, and the key: https:// would keep both from it."
+            rows[url] = Row("proxy", "ok" if tls else "note", says, do, {"variable": found.variable})
+    return [*rows.values()]
+
+
+def key(settings: Settings) -> Row:
+    """Where the key comes from; a command is not run for it, and a keyring not opened: the request does that."""
+    from glm_lsp.engine import keys
+
+    source = keys.source(settings.engine)
+    facts = {"source": source, "set": keys.waits(settings.engine) or settings.engine.api_key_env in os.environ}
+    says = f"from {source}" if facts["set"] else f"none is sent: {source} is not set"
+    return Row("key", "ok", says, facts=facts)
 
 
 def vllm(settings: Settings) -> Row:

@@ -167,10 +167,10 @@ def _upstream(engine: EngineSettings) -> Upstream:
     from glm_lsp.engine.local import process
     from glm_lsp.errors import Unreachable
 
-    url = engine.url or process.address()
+    url = engine.url or next(iter(engine.replicas), "") or process.address()
     if url is None:
         raise Unreachable("No engine runs on this host.", hint="Start one with `glm-lsp engine start`.")
-    return Upstream(url, keys.find(engine, os.environ).value, engine.max_requests)
+    return Upstream(url, keys.find(engine, os.environ).value, engine.max_requests, engine.ca_file)
 
 
 def _leads_there(engine: EngineSettings) -> bool:
@@ -248,5 +248,5 @@ def _status() -> dict[str, Any]:
     there = share.running()
     if there is None:
         return {"running": False}
-    counts = asyncio.run(crossing.ask_status(there.url, share.get_pass().token))
+    counts = asyncio.run(crossing.ask_status(there.port, share.get_pass().token))
     return {"running": True, "url": there.url, "pid": there.pid, "upstream": there.upstream} | counts

@@ -30,7 +30,7 @@ def open_engine(settings: EngineSettings, *, cache: Path | None = None, anew: bo
         UsageError: the script cannot be read.
     """
     if settings.replicas and not settings.url:
-        import platformdirs  # noqa: PLC0415 - HTTP takes a tenth of a second to import, which others need not pay
+        import platformdirs  # noqa: PLC0415 - only for HTTP, which takes a while to import
 
         from glm_lsp.engine.replicas import Replicas  # noqa: PLC0415 - as above
 
@@ -49,7 +49,7 @@ def open_engine(settings: EngineSettings, *, cache: Path | None = None, anew: bo
         from glm_lsp.engine.scripted import ScriptedEngine  # noqa: PLC0415 - only demos and tests pay for it
 
         return ScriptedEngine.load(Path(settings.url.removeprefix("scripted:")))
-    import platformdirs  # noqa: PLC0415 - HTTP takes a tenth of a second to import, which other commands need not pay
+    import platformdirs  # noqa: PLC0415 - as above
 
     from glm_lsp.engine.client import HttpEngine  # noqa: PLC0415 - as above
 

@@ -12,23 +12,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
-import io
 import logging
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
 from aiohttp import web
 
 from glm_lsp.engine import turnstile
+from glm_lsp.engine.connection import FAILURES, reach
+from glm_lsp.engine.pool import Client, NoConnection, Place
 from glm_lsp.engine.restore import Memory
 from glm_lsp.errors import GlmError, StateError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
+    from glm_lsp.engine.http1 import Response
     from glm_lsp.engine.restore import Form, Listener
 
 STATUS_PATH = "/glm-lsp/bridge"
@@ -47,6 +49,7 @@ _LARGEST_REQUEST = 256 * 1024 * 1024  # bytes: a long conversation with pictures
 _PRIORITY = "X-Vllm-Priority"  # vLLM's own, for all of its APIs (0.32)
 _PASSED_ON = ("Content-Type", "Accept", "User-Agent", "X-Request-Id", "Anthropic-Version", "Anthropic-Beta")
 _PASSED_BACK = ("Content-Type", "Cache-Control", "Retry-After", "X-Request-Id")
+_PATIENCE = 10.0  # seconds to wait for a connection to the engine
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -55,14 +58,16 @@ class Upstream:
     """Where the engine is.
 
     Attributes:
-        url: `unix:/path`, or `http://host:port` with or without `/v1`.
+        url: as in `engine.url`.
         key: its API key; empty for none. The agents never see it.
         limit: requests that it is sent at a time, as in `turnstile.ticket`.
+        ca_file: as in `engine.ca_file`.
     """
 
     url: str
     key: str = ""
     limit: int = 0
+    ca_file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,17 +128,17 @@ async def serve(crossing: Crossing, port: int, *, ready: Callable[[int], None], 
         await runner.cleanup()
 
 
-async def ask_status(url: str, token: str) -> dict[str, Any]:
+async def ask_status(port: int, token: str) -> dict[str, Any]:
     """Asks a running bridge for its counts; nothing where it does not answer."""
-    headers = {"Authorization": f"Bearer {token}"}
+    client = Client(Place("127.0.0.1", port))
     try:
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session,
-            session.get(f"{url}{STATUS_PATH}", headers=headers, allow_redirects=False) as reply,
-        ):
-            return dict(await reply.json()) if reply.status == 200 else {}
-    except (aiohttp.ClientError, TimeoutError, ValueError):
+        async with asyncio.timeout(5):
+            reply = await client.request("GET", STATUS_PATH, {"Authorization": f"Bearer {token}"})
+            return dict(msgspec.json.decode(await reply.whole())) if reply.status == 200 else {}
+    except (*FAILURES, TimeoutError, msgspec.DecodeError):
         return {}
+    finally:
+        await client.close()
 
 
 class _Bridge:
@@ -143,7 +148,7 @@ class _Bridge:
         self._crossing = crossing
         self._memory = Memory()
         self._engine: Upstream | None = None
-        self._sessions: dict[str, aiohttp.ClientSession] = {}
+        self._clients: dict[tuple[str, str], tuple[Client, str]] = {}
         self._counts = {"requests": 0, "preserved": 0, "refused": 0}
         self._under_way = 0
         self._used = asyncio.get_running_loop().time()
@@ -185,8 +190,8 @@ class _Bridge:
 
     async def close(self) -> None:
         """Closes the connections to the engine."""
-        for session in self._sessions.values():
-            await session.close()
+        for client, _ in self._clients.values():
+            await client.close()
 
     # --- who may ask ---------------------------------------------------------------------------------------------
 
@@ -214,7 +219,8 @@ class _Bridge:
 
     async def _pass_on(self, request: web.Request) -> web.StreamResponse:
         body, listener = self._prepared(request.path, await request.read())
-        headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
+        told = {name: request.headers.get(name, "") for name in _PASSED_ON}
+        headers = {name: value for name, value in told.items() if value and value.isascii() and value.isprintable()}
         if request.path not in _WRITING:
             return await self._exchange(request, body, headers, listener)
         try:
@@ -236,21 +242,21 @@ class _Bridge:
             reply = await self._ask(request.method, request.path_qs, body, headers)
         except GlmError as error:
             return _no_engine(request, error)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except FAILURES as error:
             why = f"The engine does not answer ({type(error).__name__}). See `glm-lsp engine status`."
             return _problem(request, 503, "api_error", why)
         async with reply:
             return await self._stream_back(request, reply, listener)
 
-    async def _ask(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+    async def _ask(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Response:
         """Sends a request to the engine, which is looked for again where it is no longer found.
 
         Raises:
             GlmError: there is none.
-            aiohttp.ClientError, TimeoutError, OSError: it does not answer.
+            FAILURES: it does not answer.
         """
         if self._engine is not None:
-            with contextlib.suppress(aiohttp.ClientConnectorError):  # nothing was sent
+            with contextlib.suppress(NoConnection):  # nothing was sent
                 return await self._send(self._engine, method, path, body, headers)
         return await self._send(await self._find(), method, path, body, headers)
 
@@ -261,15 +267,15 @@ class _Bridge:
 
     async def _send(
         self, upstream: Upstream, method: str, path: str, body: bytes, headers: Mapping[str, str]
-    ) -> aiohttp.ClientResponse:
+    ) -> Response:
+        at = (upstream.url, upstream.ca_file)
+        if at not in self._clients:
+            client, root, _ = reach(upstream.url, ca_file=upstream.ca_file, patience=_PATIENCE, environment=os.environ)
+            self._clients[at] = client, root
+        client, root = self._clients[at]
         key = {"Authorization": f"Bearer {upstream.key}"} if upstream.key else {}
-        return await self._session(upstream.url).request(
-            method,
-            f"{_root(upstream.url)}{path}",
-            data=io.BytesIO(body) if body else None,
-            headers={**headers, **key},
-            allow_redirects=False,
-        )
+        identity = {"Accept-Encoding": "identity"}  # a compressed stream comes in lumps
+        return await client.request(method, f"{root}{path.removeprefix('/v1')}", {**headers, **identity, **key}, body)
 
     def _prepared(self, path: str, body: bytes) -> tuple[bytes, Listener | None]:
         """The body as the engine shall have it, and what listens to the reply."""
@@ -291,10 +297,10 @@ class _Bridge:
         return msgspec.json.encode(asked) if changed else body, listener
 
     async def _stream_back(
-        self, request: web.Request, reply: aiohttp.ClientResponse, listener: Listener | None
+        self, request: web.Request, reply: Response, listener: Listener | None
     ) -> web.StreamResponse:
         listener = listener if reply.status == 200 else None
-        headers = {name: reply.headers[name] for name in _PASSED_BACK if name in reply.headers}
+        headers = {name: reply.headers[name.lower()] for name in _PASSED_BACK if name.lower() in reply.headers}
         back = web.StreamResponse(status=reply.status, headers=headers)
         await back.prepare(request)
         broken = False
@@ -315,28 +321,13 @@ class _Bridge:
         await back.write_eof()
         return back
 
-    def _session(self, url: str) -> aiohttp.ClientSession:
-        if url not in self._sessions:
-            connector: aiohttp.BaseConnector = (
-                aiohttp.UnixConnector("/" + url.removeprefix("unix:").lstrip("/"), limit=0)
-                if url.startswith("unix:")
-                else aiohttp.TCPConnector(limit=0)
-            )
-            self._sessions[url] = aiohttp.ClientSession(
-                connector=connector,
-                headers={"Accept-Encoding": "identity"},  # a compressed stream comes in lumps
-                timeout=aiohttp.ClientTimeout(total=None, connect=10, sock_connect=10),
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
-        return self._sessions[url]
-
     async def _has_engine(self) -> bool:
         try:
             async with asyncio.timeout(10):
                 reply = await self._ask("GET", "/v1/models", b"", {})
                 reply.close()
                 return True
-        except (GlmError, aiohttp.ClientError, TimeoutError, OSError):
+        except (GlmError, *FAILURES):
             return False
 
 
@@ -359,18 +350,13 @@ def _preserve(body: dict[str, Any]) -> bool:
     return True
 
 
-async def _chunks(reply: aiohttp.ClientResponse) -> AsyncIterator[bytes | None]:
+async def _chunks(reply: Response) -> AsyncIterator[bytes | None]:
     """The reply's bytes as they come; None in the end where the connection broke."""
     try:
-        async for chunk in reply.content.iter_any():
+        while chunk := await reply.read():
             yield chunk
-    except (aiohttp.ClientError, TimeoutError, OSError):
+    except FAILURES:
         yield None
-
-
-def _root(url: str) -> str:
-    """The address before `/v1/…`."""
-    return "http://localhost" if url.startswith("unix:") else url.rstrip("/").removesuffix("/v1")
 
 
 def _host_of(address: str) -> str:

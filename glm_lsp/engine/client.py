@@ -16,32 +16,25 @@ import contextlib
 import dataclasses
 import os
 import random
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from glm_lsp.engine import abilities, cards, dialects, exact, profiles, turnstile
-from glm_lsp.engine.abilities import PROBE_TIMEOUT, Abilities
-from glm_lsp.engine.cards import Card, Listing, Loaded, Props
+from glm_lsp.engine import cards, dialects, exact, profiles, turnstile
+from glm_lsp.engine.abilities import PROBE_TIMEOUT
+from glm_lsp.engine.attach import Server, attach
 from glm_lsp.engine.connection import Connection, ToolsRefused
 from glm_lsp.engine.reply import Again, Reply
 from glm_lsp.engine.tags import TagParser
-from glm_lsp.errors import (
-    CannotDo,
-    DiedMidStream,
-    EngineError,
-    MalformedReply,
-    Overloaded,
-    Refused,
-    SettingsError,
-    WrongModel,
-)
+from glm_lsp.errors import CannotDo, EngineError, MalformedReply, Overloaded, Refused, SettingsError, WrongModel
 from glm_lsp.terms import Delta, Message, Prompt, Sampling
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
     from pathlib import Path
 
+    from glm_lsp.engine.abilities import Abilities
+    from glm_lsp.engine.attach import Exactness
     from glm_lsp.engine.dialects import Dialect
     from glm_lsp.engine.profiles import Profile
     from glm_lsp.settings import EngineSettings
@@ -49,9 +42,6 @@ if TYPE_CHECKING:
 
 _MOST_ORIGINALS = 256  # thoughts that are kept as they came; older ones go back as text
 _LONGEST_PAUSE = 30.0  # seconds; an engine that asks for more is left to the person
-
-Exactness = Literal["tokens", "messages", "none"]
-"""How earlier thinking comes back: as the tokens that were sampled, as text in its message, or not at all."""
 
 
 class HttpEngine:
@@ -81,24 +71,19 @@ class HttpEngine:
         backoff: float = 0.5,
     ) -> None:
         if settings.dialect and settings.dialect not in dialects.DIALECTS:
-            known = ", ".join(dialects.DIALECTS)
-            raise SettingsError(f"engine.dialect is {settings.dialect!r}.", hint=f"There are: {known}.")
+            there_are = ", ".join(dialects.DIALECTS)
+            raise SettingsError(f"engine.dialect is {settings.dialect!r}.", hint=f"There are: {there_are}.")
         self._settings = settings
         self._line = Connection(settings, environment=environment)
         self._cache = cache
         self._anew = anew
-        self._remembered: Path | None = None
         self._backoff = backoff
-        self._model = settings.model
-        self._dialect = dialects.DIALECTS.get(settings.dialect, dialects.GENERIC)
-        self._profile = profiles.profile_for(settings.model)
-        self._seen = Abilities()
+        known = dialects.DIALECTS.get(settings.dialect, dialects.GENERIC)
+        self._server = Server(settings.model, profiles.profile_for(settings.model), known)
         self._connected = False
         self._connecting = asyncio.Lock()
-        self._version = ""
         self._template: exact.Template | None = None
         self._learning = asyncio.Lock()
-        self._cards: list[Card] = []
         self._originals: dict[str, list[dict[str, Any]]] = {}
         self._answered = ""
         self._notes: list[str] = []
@@ -107,17 +92,17 @@ class HttpEngine:
     @property
     def model(self) -> str:
         """The name the engine serves the model under."""
-        return self._model
+        return self._server.model
 
     @property
     def profile(self) -> Profile:
         """What is known of the model, as probed; only valid after `connect`."""
-        return self._profile
+        return self._server.profile
 
     @property
     def dialect(self) -> Dialect:
         """How this server spells things; only valid after `connect`."""
-        return self._dialect
+        return self._server.dialect
 
     @property
     def where(self) -> str:
@@ -127,20 +112,17 @@ class HttpEngine:
     @property
     def version(self) -> str:
         """What the server says its version is; empty where it does not; only valid after `connect`."""
-        return self._version
+        return self._server.version
 
     @property
     def seen(self) -> Abilities:
         """What the server was seen to do; only valid after `connect`."""
-        return self._seen
+        return self._server.seen
 
     @property
     def exactness(self) -> Exactness:
         """How earlier thinking comes back, as far as was seen; only valid after `connect`."""
-        if self._dialect.token_ids and self._profile.suffix and self._seen.exact:
-            return "tokens"
-        kept = self._profile.preserves_thinking and self._dialect.keeps != "never"
-        return "messages" if kept else "none"
+        return self._server.exactness
 
     @property
     def answered(self) -> str:
@@ -160,8 +142,7 @@ class HttpEngine:
         """
         async with self._connecting:
             if not self._connected:
-                self._version = await self._find_model()
-                await self._learn(self._version)
+                await attach(self._server, self._line, self._settings, self._said, cache=self._cache, anew=self._anew)
                 self._connected = True
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta, None]:
@@ -194,9 +175,9 @@ class HttpEngine:
             ticket.give_back()
 
     async def _exchange(self, prompt: Prompt) -> AsyncGenerator[Delta, None]:
-        if prompt.tools and not self._profile.tools:
+        if prompt.tools and not self._server.profile.tools:
             raise CannotDo(
-                f"{self._model} at {self._line.where} takes no tools.",
+                f"{self._server.model} at {self._line.where} takes no tools.",
                 hint="With vLLM, start it with --enable-auto-tool-choice and a --tool-call-parser.",
             )
         tags = self._tag_parser(prompt)
@@ -209,13 +190,14 @@ class HttpEngine:
                     raise
                 tokens = None
                 reply, batch = await self._begin(self._body(prompt, None))
-                self._without_tokens()  # it was they that the server disliked
+                self._server.works_without_tokens()  # it was they that the server disliked
         except ToolsRefused as refused:
-            self._forget()
+            self._connected = False
+            self._server.forget()
             raise refused.error from None
         try:
             if tokens is not None and (not reply.read or (tokens.ids and reply.read != tokens.ids)):
-                self._without_tokens()  # it read something else: the messages, which came along for that
+                self._server.works_without_tokens()  # it read something else: the messages, which came along for that
                 tokens = None
             while True:
                 if tokens is not None and batch and batch[-1].finish is not None:
@@ -252,7 +234,7 @@ class HttpEngine:
 
     async def count(self, text: str) -> int | None:
         """The tokens of a text, by the model's own tokenizer; None where the server does not say."""
-        if not self._dialect.token_ids:
+        if not self._server.dialect.token_ids:
             return None
         try:
             return len(await self._tokenise({"prompt": text}))
@@ -263,117 +245,26 @@ class HttpEngine:
         """Lets go of connections; the engine itself runs on."""
         await self._line.close()
 
-    # --- finding out ---------------------------------------------------------------------------------------------
-
-    async def _find_model(self) -> str:
-        """Settles model, dialect and context length from what the server says of itself; returns its version."""
-        wanted = self._settings.model
-        by_address = dialects.recognised(host=self._line.host, port=self._line.port)
-        given = dialects.DIALECTS.get(self._settings.dialect) or by_address
-        self._cards = []
-        try:
-            self._cards = (await self._line.get("/models", Listing)).data
-        except (MalformedReply, DiedMidStream) as error:
-            # Some servers have no list, and that of transformers may fail; where the model is named, none is needed.
-            if not wanted or (isinstance(error, DiedMidStream) and (given is None or given.lists_all)):
-                raise
-        self._line.served = tuple(card.id for card in self._cards)
-        card = cards.choose(self._cards, wanted)
-        listed = given is None or given.lists_all
-        if card is None and ((self._cards and listed) or not wanted):
-            what = f"no model {wanted}" if wanted else "no model at all"
-            served = f"; it serves {', '.join(self._line.served)}" if self._cards else ""
-            raise WrongModel(
-                f"The engine at {self._line.where} has {what}{served}.", hint="Set engine.model to one it serves."
-            )
-        owner = (card.owned_by if card else None) or ""
-        version = ""
-        if given in (None, dialects.VLLM) and owner in ("", *dialects.VLLM.owners):
-            with contextlib.suppress(EngineError):  # only vLLM has one
-                version = (await self._line.get("/../version", _Version)).version
-        if given is None:
-            given = dialects.recognised(owner=owner) if owner else None
-            given = given or (dialects.VLLM if version else dialects.GENERIC)
-        longest = card.longest_reply if card else None
-        self._dialect = dataclasses.replace(given, longest_reply=longest) if longest else given
-        self._model = self._line.model = card.id if card else wanted
-        self._profile = profiles.profile_for(self._model)
-        self._limit_context(card.context if card else None)
-        return version
-
-    def _limit_context(self, context: int | None) -> None:
-        """Takes over how much the server reads at most, in all."""
-        at_most = self._dialect.context_length
-        context = min(context or self._profile.context_length, at_most) if at_most else context
-        self._profile = profiles.refined(self._profile, context_length=context)
-
-    async def _learn(self, version: str) -> None:
-        """Probes abilities with a request for one token, unless the answer is known."""
-        believed = self._profile
-        if not (believed.tools or believed.thinking or believed.id == profiles.GENERIC.id):
-            return
-        if self._cache is not None:
-            self._remembered = abilities.place(self._cache, self._line.where, self._model, version, self._dialect.id)
-        # A server that only tells its room once the model is loaded is asked for a token, which loads it.
-        known = None if self._anew or self._dialect.window else abilities.recall(self._remembered)
-        self._seen = known or await self._probe()
-        await self._look_at_room()
-        believed = profiles.refined(believed, context_length=self._profile.context_length)
-        self._profile = profiles.refined(
-            believed,
-            tools=self._seen.tools if self._seen.tools or believed.tool_wire == "none" else believed.tools,
-            thinking=None if self._seen.thinking == "unseen" else True,
-        )
-
-    async def _look_at_room(self) -> None:
-        """Asks for the context that was made room for, of a server that does not tell it in its list of models."""
-        kind: type[Props | Loaded] = Props if self._dialect.window == "/props" else Loaded
-        if self._dialect.window and not any(card.context for card in self._cards if card.id == self._model):
-            with contextlib.suppress(EngineError):
-                self._limit_context((await self._line.get(f"/..{self._dialect.window}", kind)).context(self._model))
-
-    async def _probe(self) -> Abilities:
-        extra = self._settings.extra_body
-        seen, sure = await abilities.probe(self._said, self._dialect, self._profile, self._model, extra=extra)
-        if sure:
-            abilities.remember(self._remembered, seen)
-        return seen
-
-    async def _said(self, body: bytes) -> list[Delta]:
-        """A whole reply that is expected to be short."""
-        async with asyncio.timeout(min(PROBE_TIMEOUT, self._settings.first_token_timeout)):
-            reply, said = await self._begin(body)
-            try:
-                while said and said[-1].finish is None:
-                    said += await reply.more()
-            finally:
-                reply.close()
-        return said
-
     def _tag_parser(self, prompt: Prompt) -> TagParser | None:
         """Makes a parser for what the server leaves in the text; None where it leaves nothing there."""
-        raw_tools = bool(prompt.tools) and not (self._seen.tools and self._dialect.parses_tools)
-        raw_thinking = self._seen.thinking == "raw"
-        if self._profile.tool_wire == "none" or not (raw_tools or raw_thinking):
+        raw_tools = bool(prompt.tools) and not (self._server.seen.tools and self._server.dialect.parses_tools)
+        raw_thinking = self._server.seen.thinking == "raw"
+        if self._server.profile.tool_wire == "none" or not (raw_tools or raw_thinking):
             return None
-        switched = prompt.thinking or not (self._dialect.switches_thinking and self._profile.thinking_switch)
+        switched = prompt.thinking or not (
+            self._server.dialect.switches_thinking and self._server.profile.thinking_switch
+        )
         return TagParser(prompt.tools if raw_tools else (), thinking=switched if raw_thinking else None)
-
-    def _forget(self) -> None:
-        """Drops what was remembered of the server's abilities, which has turned out to be wrong."""
-        self._connected = False
-        if self._remembered is not None:
-            self._remembered.unlink(missing_ok=True)
 
     def _body(self, prompt: Prompt, tokens: _Tokens | None) -> bytes:
         return msgspec.json.encode(
             dialects.body(
-                self._dialect,
-                self._profile,
-                self._model,
+                self._server.dialect,
+                self._server.profile,
+                self._server.model,
                 prompt,
                 priority=self._settings.priority,
-                tools_as_text=not self._seen.tools,
+                tools_as_text=not self._server.seen.tools,
                 token_ids=tokens is not None,
                 prompt_ids=tokens.ids if tokens else (),
                 originals=self._originals,
@@ -386,14 +277,14 @@ class HttpEngine:
         if not answered or answered == self._answered:
             return
         self._answered = answered
-        if not cards.stands_for(self._model, answered, self._cards):
+        if not cards.stands_for(self._server.model, answered, self._server.cards):
             self._notes.append(
-                f"The engine at {self._line.where} was asked for {self._model} and answers as {answered}."
+                f"The engine at {self._line.where} was asked for {self._server.model} and answers as {answered}."
             )
 
     def _keep_original(self, reply: Reply) -> None:
         """Keeps thinking that has to go back as it came, for as long as this engine is used."""
-        if self._dialect.details and reply.details and reply.thought:
+        if self._server.dialect.details and reply.details and reply.thought:
             self._originals[reply.thought] = reply.details
             while len(self._originals) > _MOST_ORIGINALS:
                 self._originals.pop(next(iter(self._originals)))
@@ -407,15 +298,15 @@ class HttpEngine:
         try:
             async with self._learning:
                 if self._template is None:
-                    self._template = await exact.learn(self._tokenise, self._dialect.thinking_field)
+                    self._template = await exact.learn(self._tokenise, self._server.dialect.thinking_field)
             if self._template is None:
-                self._without_tokens()
+                self._server.works_without_tokens()
                 return None
             fingerprint = exact.fingerprint(
                 self._template,
-                model=self._model,
-                version=self._version,
-                profile=self._profile.id,
+                model=self._server.model,
+                version=self._server.version,
+                profile=self._server.profile.id,
                 tools=dialects.spelled_tools(prompt.tools),
             )
             ids: list[int] = []
@@ -423,20 +314,20 @@ class HttpEngine:
             if (log := next(known, None)) is not None:
                 ids = await exact.continued(self._tokenise, log, prompt)
         except (MalformedReply, CannotDo, Refused, WrongModel):
-            self._without_tokens()
+            self._server.works_without_tokens()
             return None
         except EngineError:  # what stands in the way of the request itself shows there
             return None
         return _Tokens(self._template, fingerprint, ids)
 
     async def _tokenise(self, fields: Mapping[str, Any]) -> list[int]:
-        body = msgspec.json.encode({"model": self._model, "add_special_tokens": False, **fields})
+        body = msgspec.json.encode({"model": self._server.model, "add_special_tokens": False, **fields})
         return (await self._line.get("/../tokenize", _Tokenised, body=body)).tokens
 
     def _log(self, reply: Reply, tokens: _Tokens, prompt: Prompt, last: Delta) -> TokenLog | None:
         """The log of a reply whose last Delta is here; without all of its tokens, the engine is not asked again."""
         if not reply.written or (last.usage is not None and last.usage.written != len(reply.written)):
-            self._without_tokens()
+            self._server.works_without_tokens()
             return None
         return exact.log_after(
             reply.read,
@@ -447,13 +338,18 @@ class HttpEngine:
             fingerprint=tokens.fingerprint,
         )
 
-    def _without_tokens(self) -> None:
-        """Goes on with messages at this engine, and remembers it where its other abilities are remembered."""
-        self._seen = msgspec.structs.replace(self._seen, exact=False)
-        if self._remembered is not None and self._remembered.exists():
-            abilities.remember(self._remembered, self._seen)
-
     # --- talking -------------------------------------------------------------------------------------------------
+
+    async def _said(self, body: bytes) -> list[Delta]:
+        """A whole reply that is expected to be short."""
+        async with asyncio.timeout(min(PROBE_TIMEOUT, self._settings.first_token_timeout)):
+            reply, said = await self._begin(body)
+            try:
+                while said and said[-1].finish is None:
+                    said += await reply.more()
+            finally:
+                reply.close()
+        return said
 
     async def _begin(self, body: bytes) -> tuple[Reply, list[Delta]]:
         """Sends the request until its first words are here, with retries; returns them and the reply to read on."""
@@ -476,10 +372,6 @@ class HttpEngine:
                 if attempt > min(self._settings.retries, problem.times) or asked > _LONGEST_PAUSE:
                     raise problem.error from problem.__cause__
             await asyncio.sleep(max(pause, asked))
-
-
-class _Version(msgspec.Struct):
-    version: str
 
 
 class _Tokenised(msgspec.Struct):

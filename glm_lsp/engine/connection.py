@@ -7,31 +7,41 @@ from __future__ import annotations
 
 import asyncio
 import os
+import posixpath
 import ssl
 import time
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
-import aiohttp
 import msgspec
 
-from glm_lsp.engine import keys, refusals
+from glm_lsp import __version__
+from glm_lsp.engine import keys, pool, proxies, refusals
+from glm_lsp.engine.http1 import NotHttp, ProxyRefused
 from glm_lsp.engine.keys import Key
+from glm_lsp.engine.pool import NoConnection, Place
 from glm_lsp.engine.reply import Again, Reply, silence
-from glm_lsp.errors import DiedMidStream, EngineError, MalformedReply, Overloaded, SettingsError, Unreachable
+from glm_lsp.errors import DiedMidStream, EngineError, MalformedReply, Overloaded, Refused, SettingsError, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import SimpleNamespace
 
+    from glm_lsp.engine.http1 import Response
+    from glm_lsp.engine.proxies import Proxy
     from glm_lsp.settings import EngineSettings
 
 _T = TypeVar("_T")
 
 _LONGEST_ERROR = 64 * 1024  # bytes of a refusal that are read
 _LONGEST_DOCUMENT = 16 * 1024 * 1024  # bytes of an answer that is not streamed: the tokens of a long text
+
+
+_ALWAYS = {"User-Agent": f"glm-lsp/{__version__}", "Accept-Encoding": "identity"}  # a compressed stream comes in lumps
+
+FAILURES = (OSError, NotHttp, ProxyRefused)
+"""What may come of a request that did not get its reply."""
 
 
 class ToolsRefused(Exception):
@@ -62,17 +72,18 @@ class Connection:
 
     def __init__(self, settings: EngineSettings, *, environment: Mapping[str, str] = os.environ) -> None:
         self._settings = settings
-        self._root, self._socket, self.where = _address(settings.url)
-        self.host = "" if self._socket else urlsplit(self._root).hostname or ""
-        self.port = 0 if self._socket else urlsplit(self._root).port or 0
+        self._client, self._root, self.where = reach(
+            settings.url, ca_file=settings.ca_file, patience=settings.connect_timeout, environment=environment
+        )
+        place, self._proxy = self._client.place, self._client.proxy
+        self.host = "" if place.socket else place.host
+        self.port = 0 if place.socket else place.port
         self._environment = environment
         self._key = Key() if keys.waits(settings) else keys.find(settings, environment)
         self._has_looked = not keys.waits(settings)
         self._looking = asyncio.Lock()
-        self._trust = _trust(settings.ca_file) if settings.ca_file else True
         self.model = settings.model
         self.served: tuple[str, ...] = ()
-        self._session: aiohttp.ClientSession | None = None
 
     async def post(self, body: bytes) -> Reply:
         """Sends one chat completion and returns its reply, of which nothing has been read.
@@ -88,11 +99,9 @@ class Connection:
         try:
             async with asyncio.timeout(limit):
                 response = await self._send("POST", "/chat/completions", body, headers)
-        except aiohttp.ClientError as error:
-            raise self._broken(error) from error
         except TimeoutError as error:
             raise silence(self.where, limit, spoke=False) from error
-        except OSError as error:
+        except FAILURES as error:
             raise self._broken(error) from error
         if response.status == 200 and response.content_type == "text/event-stream":
             return Reply(
@@ -106,9 +115,9 @@ class Connection:
         payload = await self._drain(response)
         if response.status == 200:
             raise self._unexpected(response.content_type, payload)
-        failure = self._failure(response.status, payload, retry_after=_seconds(response.headers.get("Retry-After", "")))
+        failure = self._failure(response.status, payload, retry_after=_seconds(response.headers.get("retry-after", "")))
         if refusals.refuses_tools(response.status, payload):
-            raise ToolsRefused(failure.error if isinstance(failure, Again) else failure)
+            raise ToolsRefused(plain(failure))
         raise failure
 
     async def get(self, path: str, kind: type[_T], *, body: bytes | None = None) -> _T:
@@ -123,57 +132,37 @@ class Connection:
             async with asyncio.timeout(2 * self._settings.connect_timeout):
                 response = await self._send("GET" if body is None else "POST", path, body, headers)
                 payload = await self._drain(response, _LONGEST_DOCUMENT)
-        except aiohttp.ClientError as error:
-            failure = self._broken(error)
-            raise (failure.error if isinstance(failure, Again) else failure) from error
         except TimeoutError as error:
             raise silence(self.where, 2 * self._settings.connect_timeout, spoke=False) from error
+        except FAILURES as error:
+            raise plain(self._broken(error)) from error
         if response.status != 200:
-            failure = self._failure(
-                response.status, payload, retry_after=_seconds(response.headers.get("Retry-After", ""))
-            )
-            raise failure.error if isinstance(failure, Again) else failure
+            asked = _seconds(response.headers.get("retry-after", ""))
+            raise plain(self._failure(response.status, payload, retry_after=asked))
         try:
             return msgspec.json.decode(payload, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            failure = self._unexpected(response.content_type, payload)
-            raise (failure.error if isinstance(failure, Again) else failure) from error
+            raise plain(self._unexpected(response.content_type, payload)) from error
 
     async def close(self) -> None:
         """Closes what is open."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._client.close()
 
-    async def _drain(self, response: aiohttp.ClientResponse, longest: int = _LONGEST_ERROR) -> bytes:
+    async def _drain(self, response: Response, longest: int = _LONGEST_ERROR) -> bytes:
         """Reads a short body to its end or to where it is long enough to be understood."""
         payload = b""
         try:
             async with response, asyncio.timeout(2 * self._settings.connect_timeout):
-                while len(payload) < longest and (chunk := await response.content.readany()):
+                while len(payload) < longest and (chunk := await response.read()):
                     payload += chunk
-        except (aiohttp.ClientError, OSError):  # half an explanation, or none, is still an answer
+        except FAILURES:  # half an explanation, or none, is still an answer
             pass
         return payload
 
-    async def _send(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
-    ) -> aiohttp.ClientResponse:
-        """Sends one request; once more at once where a kept connection turns out to be closed.
-
-        Any server may close a connection that rests, and llama.cpp closes it after every streamed reply without saying
-        so (seen with build 11434). A request that nobody has begun to answer is safe to send again.
-        """
-        kept: dict[str, bool] = {}
-        url = f"{self._root}{path}"
-        try:
-            return await self._open().request(
-                method, url, data=body, headers=headers, allow_redirects=False, trace_request_ctx=kept
-            )
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            if not kept:
-                raise
-        return await self._open().request(method, url, data=body, headers=headers, allow_redirects=False)
+    async def _send(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Response:
+        """Sends one request to a path below the API's root, or with `/..` beside it."""
+        target = quote(posixpath.normpath(self._root + path), safe="/%:@!$&'()*+,;=~")
+        return await self._client.request(method, target, _ALWAYS | headers, body or b"")
 
     async def _proof(self) -> dict[str, str]:
         """The header with the key, which a command or the keyring is asked for once; nothing where there is none."""
@@ -183,24 +172,6 @@ class Connection:
                 self._has_looked = True
         return {"Authorization": f"Bearer {self._key.value}"} if self._key.value else {}
 
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            connector: aiohttp.BaseConnector = (
-                aiohttp.UnixConnector(self._socket, limit=0)
-                if self._socket
-                else aiohttp.TCPConnector(limit=0, ssl=self._trust)
-            )
-            wait = self._settings.connect_timeout
-            headers = {"Accept-Encoding": "identity"}  # a compressed stream comes in lumps
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                headers=headers,
-                timeout=aiohttp.ClientTimeout(total=None, connect=wait, sock_connect=wait),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trace_configs=[_noting_reuse()],
-            )
-        return self._session
-
     # --- what went wrong -----------------------------------------------------------------------------------------
 
     def _failure(self, status: int, payload: bytes, *, retry_after: float | None = None) -> EngineError | Again:
@@ -208,6 +179,8 @@ class Connection:
         if status in (401, 403) and keys.waits(self._settings):
             keys.forget(self._settings)
             self._has_looked = False
+        if status == 407 and self._proxy is not None:
+            return _wants_a_password(self._proxy)
         error = refusals.explain(
             status,
             self._redacted(payload),
@@ -224,32 +197,43 @@ class Connection:
 
     def _broken(self, error: Exception) -> EngineError | Again:
         """Turns a connection that failed before the reply into an error."""
-        if isinstance(error, aiohttp.ClientConnectorCertificateError):
-            return Unreachable(
-                f"The certificate of {self.where} is not trusted: {_certificate(error)}.",
-                hint="Set engine.ca_file to the certificate of your own authority, if it is one that you trust.",
-            )
-        if isinstance(error, aiohttp.ClientSSLError):
+        if isinstance(error, ssl.SSLCertVerificationError):
+            why = (error.verify_message or type(error).__name__).rstrip(".")
+            return Unreachable(f"The certificate of {self.where} is not trusted: {why}.", hint=_mend(error.verify_code))
+        if isinstance(error, ssl.SSLError):
             return Unreachable(
                 f"There is no secure connection to {self.where}: what answers does not speak TLS as expected.",
                 hint="See whether engine.url should begin with http://.",
             )
-        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ServerTimeoutError):
-            if isinstance(error, aiohttp.ServerTimeoutError):
-                why = f"no connection within {self._settings.connect_timeout:g} s"
-            else:
-                why = _reason(error)
+        if self._proxy is not None and isinstance(error, NoConnection | ProxyRefused):
+            return self._not_through(self._proxy, error)
+        if isinstance(error, NoConnection):
             return Unreachable(
-                f"Nothing answers at {self.where}: {why}.",
+                f"Nothing answers at {self.where}: {error}.",
                 hint="See whether the engine runs there: `glm-lsp engine status`, or correct engine.url.",
                 retryable=True,
             )
-        if isinstance(error, aiohttp.ServerConnectionError | OSError):
+        if isinstance(error, OSError):
             what = f"The engine at {self.where} closed the connection before it answered."
             return Again(DiedMidStream(what, hint="Its own log says why.", retryable=True), times=99)
         return MalformedReply(
-            f"What is at {self.where} does not speak HTTP as expected ({type(error).__name__}).",
+            f"What is at {self.where} does not speak HTTP as expected ({error}).",
             hint="See whether engine.url is the address of an OpenAI-compatible server.",
+        )
+
+    def _not_through(self, proxy: Proxy, error: NoConnection | ProxyRefused) -> EngineError:
+        """Says that it is the proxy, and not the engine."""
+        except_it = f"no_proxy={self.host} leads past it."
+        if isinstance(error, NoConnection):
+            return Unreachable(
+                f"No way to {self.where}: {proxy.name}: {error}.",
+                hint=f"Correct {proxy.variable}; {except_it}",
+                retryable=True,
+            )
+        if error.status == 407:
+            return _wants_a_password(proxy)
+        return Unreachable(
+            f"No way to {self.where}: {proxy.name} does not lead there ({error.status}).", hint=except_it.capitalize()
         )
 
     def _unexpected(self, content_type: str, payload: bytes) -> EngineError | Again:
@@ -268,45 +252,94 @@ class Connection:
         return payload.replace(self._key.value.encode(), b"***") if self._key.value else payload
 
 
-def _noting_reuse() -> aiohttp.TraceConfig:
-    """Notes in a request's own dictionary that its connection had been used before."""
+def plain(failure: EngineError | Again) -> EngineError:
+    """The error, whatever hope there is."""
+    return failure.error if isinstance(failure, Again) else failure
 
-    async def reused(_session: aiohttp.ClientSession, context: SimpleNamespace, _: object) -> None:
-        if context.trace_request_ctx is not None:
-            context.trace_request_ctx["kept"] = True
 
-    config = aiohttp.TraceConfig()
-    config.on_connection_reuseconn.append(reused)
-    return config
+def _wants_a_password(proxy: Proxy) -> Refused:
+    return Refused(
+        f"{proxy.name.capitalize()} wants a user and a password (407).",
+        hint=f"Put them into {proxy.variable}: http://user:password@{proxy.host}:{proxy.port}.",
+    )
 
 
 # --- addresses ---------------------------------------------------------------------------------------------------
 
 
-def _address(url: str) -> tuple[str, str, str]:
-    """Splits the setting into the API's root, a socket's path (empty for TCP), and the address as it may be shown."""
+def reach(url: str, *, ca_file: str, patience: float, environment: Mapping[str, str]) -> tuple[pool.Client, str, str]:
+    """Makes ready to reach a server; nothing is sent yet.
+
+    Args:
+        url: as in the settings.
+        ca_file: further authorities; empty for none.
+        patience: seconds to wait for a connection.
+        environment: where proxies are named.
+
+    Returns:
+        Connections to it, the path of its API's root, and its address as it may be shown.
+
+    Raises:
+        SettingsError: one of them is not what it should be.
+    """
+    place, root, where = _address(url)
+    proxy = None
+    if not place.socket:
+        proxy = proxies.proxy_for(place.host, place.port, tls=place.tls, environment=environment)
+    trust = _trust(ca_file) if ca_file else None
+    return pool.Client(place, proxy=proxy, trust=trust, patience=patience), root, where
+
+
+def _address(url: str) -> tuple[Place, str, str]:
+    """Splits the setting into the place, the path of the API's root, and the address as it may be shown."""
     if url.startswith("unix:"):
         path = "/" + url.removeprefix("unix:").lstrip("/")
-        return "http://localhost/v1", path, f"unix:{path}"
+        return Place(socket=path), "/v1", f"unix:{path}"
     mistake = SettingsError(
         f"engine.url is not an address: {url.rpartition('@')[2]!r}.", hint="Write http://host:port or unix:/path."
     )
     try:
         parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        host, port = parts.hostname or "", parts.port
     except ValueError:
         raise mistake from None
-    if not good:
+    if parts.scheme not in ("http", "https") or not host or port == 0 or not parts.netloc.isprintable():
         raise mistake
     if "@" in parts.netloc:
         raise SettingsError(
             "engine.url holds a user or a password.",
             hint="Put the key into the variable that engine.api_key_env names, or set engine.api_key_command.",
         )
-    where = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
-    last = parts.path.rstrip("/").rpartition("/")[2]
-    versioned = last[:1] == "v" and last[1:].isdigit()
-    return where if versioned else f"{where}/v1", "", where
+    tls = parts.scheme == "https"
+    path = parts.path.rstrip("/")
+    last = path.rpartition("/")[2]
+    root = path if last[:1] == "v" and last[1:].isdigit() else f"{path}/v1"
+    return (
+        Place(_ascii(host, mistake), port or (443 if tls else 80), tls),
+        root,
+        f"{parts.scheme}://{parts.netloc}{path}",
+    )
+
+
+def _ascii(host: str, mistake: SettingsError) -> str:
+    """A host's name as it goes over the wire."""
+    if host.isascii():
+        return host
+    try:
+        return host.encode("idna").decode()
+    except UnicodeError:
+        raise mistake from None
+
+
+def _mend(code: int) -> str:
+    """What to do about a certificate that OpenSSL does not trust, by its number for the reason."""
+    match code:
+        case 9 | 10:
+            return "The server's operator has to renew it; see also whether this host's clock is right."
+        case 62 | 64:
+            return "Set engine.url to a name that the certificate is for."
+        case _:
+            return "Set engine.ca_file to the certificate of your own authority, if it is one that you trust."
 
 
 def _trust(path: str) -> ssl.SSLContext:
@@ -321,17 +354,6 @@ def _trust(path: str) -> ssl.SSLContext:
             hint="It is a file with one or more certificates in PEM form.",
         ) from None
     return context
-
-
-def _certificate(error: aiohttp.ClientConnectorCertificateError) -> str:
-    found = error.certificate_error
-    words = getattr(found, "verify_message", "") or type(found).__name__
-    return str(words).rstrip(".")
-
-
-def _reason(error: aiohttp.ClientConnectorError) -> str:
-    number = error.os_error.errno  # its own text repeats the address, and more than once where there are several
-    return os.strerror(number).lower() if number and number > 0 else str(error.os_error)
 
 
 def _seconds(header: str) -> float | None:

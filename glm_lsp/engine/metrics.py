@@ -14,15 +14,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from glm_lsp.engine.connection import Connection
+from glm_lsp.engine.connection import FAILURES, Connection, plain
 from glm_lsp.engine.counters import Counted, Sample, parse
-from glm_lsp.engine.reply import Again, silence
+from glm_lsp.engine.reply import silence
 from glm_lsp.errors import CannotDo, EngineError, GlmError, MalformedReply
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
-
-    import aiohttp
 
     from glm_lsp.settings import EngineSettings
 
@@ -259,12 +257,12 @@ class _Page(Connection):
                 payload = await self._drain(response, _LONGEST)
         except TimeoutError as error:
             raise silence(self.where, patience, spoke=False) from error
-        except (_client_error(), OSError) as error:
-            raise _plain(self._broken(error)) from error
+        except FAILURES as error:
+            raise plain(self._broken(error)) from error
         if response.status in _OFFERS_NONE:
             raise CannotDo(f"{self.where} offers no metrics: /metrics answers {response.status}.", hint=_HINT)
         if response.status != 200:
-            raise _plain(self._failure(response.status, payload))
+            raise plain(self._failure(response.status, payload))
         sample = parse(payload.decode("utf-8", "replace"), time.time())
         if sample is None:
             kind = response.content_type
@@ -275,16 +273,6 @@ class _Page(Connection):
 _LONGEST = 8 * 1024 * 1024  # bytes; vLLM's page has some hundred thousand
 _OFFERS_NONE = {404, 405, 501}  # llama.cpp says 501 where it was not asked to count
 _HINT = "vLLM offers them by itself, SGLang with --enable-metrics, llama.cpp with --metrics, hosted services do not."
-
-
-def _client_error() -> type[aiohttp.ClientError]:
-    import aiohttp  # noqa: PLC0415 - a tenth of a second, which who parses a page need not pay
-
-    return aiohttp.ClientError
-
-
-def _plain(failure: EngineError | Again) -> EngineError:
-    return failure.error if isinstance(failure, Again) else failure
 
 
 def _located(settings: EngineSettings) -> EngineSettings:

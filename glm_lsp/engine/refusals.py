@@ -83,6 +83,11 @@ def explain(
             f"The engine at {where} has no model {model}{says if not served else '.'}{names}",
             hint="Set engine.model to one of them." if served else "Set engine.model to a model that it serves.",
         )
+    if status == 400 and (pinned := _PINNED.search(words)):  # transformers serve, where it was started for one model
+        return WrongModel(
+            f"The engine at {where} has no model {model}; it serves {pinned['model']}.",
+            hint="Set engine.model to one it serves.",
+        )
     if status in (404, 405, 410):
         return MalformedReply(
             f"There are no chat completions at {where} ({status}){says}",
@@ -116,6 +121,7 @@ def refuses_tools(status: int, payload: bytes) -> bool:
     return status in (400, 404, 422, 500, 501) and bool(_TOOLS.search(words)) and not _TOO_LONG.search(words)
 
 
+_PINNED = re.compile(r"pinned to '(?P<model>[^']+)'")
 _TOOLS = re.compile(r"\btools?\b|\btool[_ ](?:choice|use|call)", re.IGNORECASE)
 
 _TOO_LONG = re.compile(

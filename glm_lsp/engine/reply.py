@@ -11,10 +11,10 @@ import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import msgspec
 
 from glm_lsp.engine import refusals
+from glm_lsp.engine.http1 import NotHttp
 from glm_lsp.engine.sse import EventParser
 from glm_lsp.errors import DiedMidStream, EngineError, MalformedReply, Refused, Stalled
 from glm_lsp.terms import Delta, ToolCallDelta, Usage
@@ -22,6 +22,7 @@ from glm_lsp.terms import Delta, ToolCallDelta, Usage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from glm_lsp.engine.http1 import Response
     from glm_lsp.terms import FinishReason
 
 _LONGEST_EVENT = 16 * 1024 * 1024  # bytes; a whole reply is a fraction of it
@@ -59,7 +60,7 @@ class Reply:
 
     def __init__(
         self,
-        response: aiohttp.ClientResponse,
+        response: Response,
         *,
         where: str,
         first_word: float,
@@ -68,7 +69,6 @@ class Reply:
         redact: Callable[[bytes], bytes],
     ) -> None:
         self._response = response
-        self._content = response.content
         self._where = where
         self._failure = failure
         self._redact = redact
@@ -138,21 +138,18 @@ class Reply:
     def close(self) -> None:
         """Lets go of the connection at once; the engine notices and stops, where it has not finished."""
         self._timer.cancel()
-        if self._content.at_eof():
-            self._response.release()
-        else:
-            self._response.close()
+        self._response.close()
 
     async def _read(self) -> bytes:
         """Reads what there is; empty at the end, and where only the end was missing."""
         self._waiting = True
         try:
-            return await self._content.readany()
+            return await self._response.read()
         except Stalled:
             if self._finish is None:
                 raise
             return b""
-        except (aiohttp.ClientError, OSError) as error:
+        except (OSError, NotHttp) as error:
             if self._finish is None:
                 raise self._cut_off("broke off") from error
             return b""
@@ -274,8 +271,7 @@ class Reply:
         if now < due:
             self._timer = self._loop.call_at(due, self._tick)
             return
-        self._content.set_exception(silence(self._where, self._limit, spoke=self._spoke))
-        self._response.close()
+        self._response.fail(silence(self._where, self._limit, spoke=self._spoke))
 
 
 def silence(where: str, seconds: float, *, spoke: bool) -> Stalled:

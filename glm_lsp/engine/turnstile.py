@@ -39,7 +39,7 @@ SECONDS_A_STEP = 6.0
 """How much later a request counts as having come, for each step of its priority."""
 
 _QUIET = 0.25  # seconds of waiting of which nothing is said
-_FIRST, _LAST = 0.02, 0.2  # seconds between two looks, for the first in line and at most
+_FIRST, _FIRST_WITHOUT, _LAST = 0.02, 0.05, 0.2  # seconds between two looks, for the first in line and at most
 _FRONT = 4  # as many of the line look for a free slot each time; those behind them only at their place
 _THOROUGH = 1.0  # seconds after which everyone looks
 _BEAT, _ALIVE, _GONE = 0.5, 3.0, 60.0  # seconds: between touches, until one is passed over, until its file is removed
@@ -113,10 +113,7 @@ class Ticket:
         if self._line is None:
             return
         if self._waits:
-            self._waits = False
-            _here.get(self._line.folder, {}).pop(self._name, None)
-            with contextlib.suppress(OSError):
-                self._file(self._line).unlink(missing_ok=True)
+            self._leave(self._line)
         if self._slot is not None:
             _let_go(self._slot)
             self._slot = None
@@ -131,7 +128,7 @@ class Ticket:
             if now - self._looked < _THOROUGH:
                 with os.scandir(line.waiting) as files:
                     before = sum(file.name < self._name for file in files)
-                if before >= _FRONT:
+                if before >= _FRONT or _has_neighbour_before(line.folder, self._name):
                     return before + 1
         self._looked = now
         async with line.order():
@@ -144,16 +141,21 @@ class Ticket:
                 return before + 1
             self._slot = taken
         if self._waits:
-            self._waits = False
-            _here.get(line.folder, {}).pop(self._name, None)
-            self._file(line).unlink(missing_ok=True)
+            self._leave(line)
             _call(line.folder)  # there may be a slot for the next one too
         return 0
+
+    def _leave(self, line: _Line) -> None:
+        self._waits = False
+        _here.get(line.folder, {}).pop(self._name, None)
+        with contextlib.suppress(OSError):
+            Path(self._file(line)).unlink()
 
     async def _rest(self, place: int) -> None:
         """Waits a moment, the longer the farther behind; less where one of this process's requests has ended."""
         try:
-            async with asyncio.timeout(min(_FIRST * place, _LAST)):
+            first = _FIRST if _is_person(self._name) else _FIRST_WITHOUT
+            async with asyncio.timeout(min(first * place, _LAST)):
                 await self._called.wait()
         except TimeoutError:
             return
@@ -162,10 +164,11 @@ class Ticket:
 
     def _touch(self, line: _Line, now: float) -> None:
         self._touched = now
-        self._file(line).touch(mode=0o600)
+        os.close(os.open(self._file(line), os.O_WRONLY | os.O_CREAT, 0o600))
+        os.utime(self._file(line))
 
-    def _file(self, line: _Line) -> Path:
-        return line.waiting / self._name
+    def _file(self, line: _Line) -> str:
+        return f"{line.waiting}/{self._name}"
 
 
 _PERSON, _WITHOUT = "p", "w"  # in a ticket's name, behind the twenty digits of its time
@@ -193,18 +196,18 @@ class _Line:
     def at(cls, run: Path, url: str, slots: int) -> _Line:
         folder = run / "turnstile" / hashlib.sha256(_plain(url).encode()).hexdigest()[:16]
         line = cls(folder, slots, max(1, slots // 16) if slots > 1 else 0)
-        line.waiting.mkdir(mode=0o700, parents=True, exist_ok=True)
+        Path(line.waiting).mkdir(mode=0o700, parents=True, exist_ok=True)
         return line
 
     @property
-    def waiting(self) -> Path:
-        """One file for each who waits."""
-        return self.folder / "waiting"
+    def waiting(self) -> str:
+        """The folder with one file for each who waits."""
+        return f"{self.folder}/waiting"
 
     @contextlib.asynccontextmanager
     async def order(self) -> AsyncIterator[None]:
         """Holds the lock under which slots are given out, so that two do not look at once."""
-        lock = os.open(self.folder / "order", os.O_RDWR | os.O_CREAT, 0o600)
+        lock = os.open(f"{self.folder}/order", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             until = time.monotonic() + _PATIENCE
             # Who holds it for longer was stopped in the middle of it: then an uneven line is better than none.
@@ -219,7 +222,7 @@ class _Line:
 
         Those before it who have a slot to go to, and only have not looked yet, are not counted.
         """
-        before = sorted(one for one in self._alive() if one < name)
+        before = sorted(self._alive_before(name))
         if not before:
             tried = map(self._try, self._wished(name))
             return next((slot for slot in tried if slot is not None), None), 0
@@ -256,7 +259,7 @@ class _Line:
 
     def _try(self, number: int) -> int | None:
         """Locks a slot's file and returns it, open; None where it is somebody's."""
-        slot = os.open(self.folder / f"slot-{number}", os.O_RDWR | os.O_CREAT, 0o600)
+        slot = os.open(f"{self.folder}/slot-{number}", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             if _locked(slot):
                 return slot
@@ -266,11 +269,13 @@ class _Line:
         os.close(slot)
         return None
 
-    def _alive(self) -> Iterator[str]:
-        """The tickets of those who wait and are there; files of those long gone are removed."""
+    def _alive_before(self, name: str) -> Iterator[str]:
+        """The tickets of those who wait, are there and come first; files of those long gone are removed."""
         now = time.time()
         with os.scandir(self.waiting) as files:
             for file in files:
+                if file.name >= name:
+                    continue
                 with contextlib.suppress(FileNotFoundError):
                     age = abs(now - file.stat().st_mtime)  # a clock that was set back makes nobody young for ever
                     if age < _ALIVE:
@@ -299,10 +304,19 @@ def _let_go(file: int) -> None:
 
 
 def _call(folder: Path) -> None:
-    """Has the first of those who wait here look again."""
-    for _, (loop, called) in sorted(_here.get(folder, {}).items(), key=lambda one: one[0])[:_FRONT]:
-        with contextlib.suppress(RuntimeError):  # its loop has ended, and with it the wait
-            loop.call_soon_threadsafe(called.set)
+    """Has the first of those who wait here look again: of people and of the others, as slots are kept for the former."""
+    here = _here.get(folder, {})
+    for kind in (True, False):
+        first = min((name for name in here if _is_person(name) == kind), default=None)
+        if first is not None:
+            loop, called = here[first]
+            with contextlib.suppress(RuntimeError):  # its loop has ended, and with it the wait
+                loop.call_soon_threadsafe(called.set)
+
+
+def _has_neighbour_before(folder: Path, name: str) -> bool:
+    """Whether another one of this process and kind comes first, and will call when it has its slot."""
+    return any(other < name and _is_person(other) == _is_person(name) for other in _here.get(folder, {}))
 
 
 class _Own(msgspec.Struct):

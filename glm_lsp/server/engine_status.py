@@ -36,7 +36,7 @@ class EngineSeen:
 
     async def status(self, settings: EngineSettings) -> wire.EngineStatusResult:
         """Looks at the engine of these settings."""
-        from glm_lsp.engine.metrics import Watch  # noqa: PLC0415 - HTTP takes a tenth of a second to import
+        from glm_lsp.engine.metrics import Watch  # noqa: PLC0415 - HTTP takes a while to import
 
         async with self._looking:
             if self._watch is None or self._of != settings or time.monotonic() - self._looked > STALE:

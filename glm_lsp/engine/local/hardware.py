@@ -3,8 +3,12 @@
 Never touches a GPU: it asks the drivers' own libraries for names and sizes, and starts nothing on the device.
 
 Sizes are what vLLM can use: the driver's total without what it keeps for itself.
-The table's figures are the totals that PyTorch prints in its out-of-memory messages ("total capacity of 79.10 GiB"),
-rounded down, as they stand in public issue trackers; a figure given in the text (`-94`) chooses among variants.
+The table's figures are the totals that PyTorch prints in its out-of-memory messages ("total capacity of 139.80 GiB"),
+rounded down, as they stand in public logs and issue trackers: H200 139.80, B200 178.35 (pytorch/ao#4002), GH200 94.50,
+H20 95.00 to 95.22, L40S 44.40, RTX 4090 23.64, RTX 5090 31.34, RTX PRO 6000 94.97, MI300X 191.98 (206,141,652,992
+bytes, ROCm#4750), MI325X 255.98, MI355X 287.98, MI250X 63.98. Of the B300 only the driver's 275,040 MiB was found, of
+which 1.6 GiB are taken off here; the B200 keeps 0.7 of its 183,359 MiB. A figure given in the text (`-94`) chooses
+among variants.
 """
 
 from __future__ import annotations
@@ -203,9 +207,9 @@ _TABLE: tuple[tuple[str, int, float, Vendor, tuple[int, int]], ...] = (
     ("RTX4090", 24, 23.5, "nvidia", (8, 9)),
     ("RTX5090", 32, 31.3, "nvidia", (12, 0)),
     ("RTXPRO6000", 96, 94.9, "nvidia", (12, 0)),
-    ("MI300X", 192, 191.5, "amd", (0, 0)),
-    ("MI325X", 256, 255.5, "amd", (0, 0)),
-    ("MI355X", 288, 287.5, "amd", (0, 0)),
+    ("MI300X", 192, 191.9, "amd", (0, 0)),
+    ("MI325X", 256, 255.9, "amd", (0, 0)),
+    ("MI355X", 288, 287.9, "amd", (0, 0)),
     ("MI250X", 64, 63.9, "amd", (0, 0)),  # each of its two halves is a device of its own
 )
 """Name, the size people say in GB, usable GiB, vendor, compute capability."""
