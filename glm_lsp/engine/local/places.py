@@ -53,12 +53,12 @@ def private(folder: Path) -> Path:
     return folder
 
 
-def socket_in(folder: Path) -> Path:
-    """A path for the engine's socket in `folder`, or in a fresh private folder where that path would be too long."""
-    socket = folder / "engine.sock"
+def socket_in(folder: Path, name: str = "engine") -> Path:
+    """A path for an engine's socket in `folder`, or in a fresh private folder where that path would be too long."""
+    socket = folder / f"{name}.sock"
     if len(os.fsencode(socket)) <= SOCKET_PATH_LIMIT:
         return socket
-    return Path(tempfile.mkdtemp(prefix="glm-lsp-", dir="/tmp")) / "engine.sock"
+    return Path(tempfile.mkdtemp(prefix="glm-lsp-", dir="/tmp")) / f"{name}.sock"
 
 
 def models_dir() -> Path:
