@@ -271,7 +271,7 @@ def _created(pid: int) -> float:
 
 
 def _is_worker(process: psutil.Process) -> bool:
-    """vLLM names those processes itself: `VLLM::EngineCore`, `VLLM::Worker_TP0`."""
+    """Knows them by the names that vLLM gives: `VLLM::EngineCore`, `VLLM::Worker_TP0`."""
     with contextlib.suppress(psutil.Error):
         return process.name().startswith("VLLM::") or any(word.startswith("VLLM::") for word in process.cmdline()[:1])
     return False
@@ -296,7 +296,7 @@ def _tidy(running: Running) -> None:
         found = own.lstat()
         if found.st_uid == os.getuid() and stat.S_ISSOCK(found.st_mode) and not _is_listened_at(own):
             own.unlink()
-    if own.parent.name.startswith("glm-lsp-") and own.parent.parent == Path("/tmp"):  # made where a path was too long
+    if own.parent.name.startswith(places.SHORT):  # made where a path was too long
         with contextlib.suppress(OSError):
             own.parent.rmdir()
 

@@ -146,6 +146,15 @@ _PASSING = (
 )  # fmt: skip
 """What may go well the next time."""
 
+_WITHOUT_CAUSE = (
+    (r"Worker proc (\S+) died unexpectedly", "its worker {0} died.",
+     "`glm-lsp engine logs` has its last words, and `dmesg` says whether the system killed it."),
+)  # fmt: skip
+"""What says only that something happened; a cause is looked for first."""
+
+_NOISE = re.compile(r"^( - (leaked|\.\.\. skipped)|nanobind: |See https://nanobind|\s*warnings\.warn)|resource_tracker: ")
+"""What libraries say when they are ended in a hurry."""
+
 
 class Diagnosis(NamedTuple):
     """Why an engine ended: the cause, one thing to do, and whether another try would end in the same way."""
@@ -164,7 +173,7 @@ def diagnose(log: Path, exit_code: int | None) -> Diagnosis:
     """
     lines = last_lines(log, 400)
     text = "\n".join(lines)
-    for table in (_PASSING, _LASTING):
+    for table in (_PASSING, _LASTING, _WITHOUT_CAUSE):
         for pattern, cause, hint in table:
             if found := re.search(pattern, text):
                 return Diagnosis(cause.format(*found.groups()), hint, table is _LASTING)
@@ -190,7 +199,7 @@ def last_lines(log: Path, count: int) -> list[str]:
     except OSError:
         return []
     lines = [line.split("\r")[-1].rstrip() for line in text.replace("\r\n", "\n").split("\n")]
-    return [line for line in lines if line][-count:]
+    return [line for line in lines if line and not _NOISE.search(line)][-count:]
 
 
 def _plain(line: str) -> str:

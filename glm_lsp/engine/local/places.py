@@ -16,6 +16,9 @@ from glm_lsp.errors import StateError
 
 SOCKET_PATH_LIMIT = 107  # bytes that fit into sockaddr_un.sun_path with its closing zero (unix(7))
 
+SHORT = "glm-lsp-engine-"
+"""How the names of folders begin that hold a socket alone."""
+
 
 def state_dir() -> Path:
     """What outlives a reboot: the log. `GLM_LSP_STATE_DIR` replaces the default."""
@@ -58,7 +61,7 @@ def socket_in(folder: Path, name: str = "engine") -> Path:
     socket = folder / f"{name}.sock"
     if len(os.fsencode(socket)) <= SOCKET_PATH_LIMIT:
         return socket
-    return Path(tempfile.mkdtemp(prefix="glm-lsp-", dir="/tmp")) / f"{name}.sock"
+    return Path(tempfile.mkdtemp(prefix=SHORT, dir="/tmp")) / f"{name}.sock"
 
 
 def models_dir() -> Path:
