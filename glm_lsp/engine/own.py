@@ -236,10 +236,11 @@ class OwnEngine:
             found = await asyncio.to_thread(process.statuses, run=self._run, memory=False)
             if any(one.state == "draining" for one in found):
                 return False
-            if any(one.state in {"restarting", "starting"} for one in found) or self._pids() != before:
-                return any(one.state in process.USABLE | {"restarting", "starting"} for one in found)
             if not found or all(one.state in {"crashed", "stopped"} for one in found):
                 raise self._down(found) from error
+            again = {"restarting", "starting"}
+            if any(one.state in again for one in found) or frozenset(one.pid for one in found) != before:
+                return True
             await asyncio.sleep(_LOOK)
         return False
 

@@ -4,7 +4,7 @@ Never used where a model's words matter: those tests take the real engine.
 
 `STANDIN` in the environment says how it behaves: `ok`, `stubborn` (its worker will not end when asked), one of the ways
 below in which a start goes wrong, or one in which it goes wrong later. A file `standin` in its folder says so too, and
-changes it while it runs: `mute` refuses to write, `silent` never answers a completion, `deaf` answers nothing at all.
+changes it while it runs: `held` goes on loading, `mute` refuses to write, `silent` never answers a completion, `deaf` answers nothing at all.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 COUNTED["tokens"] += 1
                 while way() == "stuck":
                     time.sleep(0.05)
-                if way() == "die":
+                if way() == "die" and number == 2:
                     os._exit(1)
                 time.sleep(0.1)
             self.wfile.write(b"data: [DONE]\n\n")
@@ -144,6 +144,8 @@ def main() -> None:
         log("\rLoading safetensors checkpoint shards:  43% Completed | 43/100", end="\r\n")
         if how in {"hang", "slow"}:
             time.sleep(600 if how == "hang" else 2)
+        while way() == "held":
+            time.sleep(0.05)
         log(PREFIX + "Loading weights took 1.12 seconds")
         log(PREFIX + "init engine (profile, create kv cache) took 4.21 s")
         log("INFO:     Application startup complete.")

@@ -145,7 +145,10 @@ def _size(path: Path) -> int:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > 100_000_000:  # the format's own limit
                 return 0
-            header = json.loads(file.read(length))
+            content = file.read(length)
+        if len(content) < length:
+            return int(8 + length)
+        header = json.loads(content)
         ends = [row["data_offsets"][1] for name, row in header.items() if name != "__metadata__"]
         return int(8 + length + max(ends, default=0))
     except (OSError, ValueError, struct.error, KeyError, TypeError, IndexError):
