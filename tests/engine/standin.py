@@ -69,7 +69,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         if way() in {"silent", "deaf"}:
             time.sleep(600)
-        if way() == "die":
+        if way() == "die" and not body.get("stream"):
             log("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB")
             os._exit(1)
         if body.get("stream"):
