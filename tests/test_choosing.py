@@ -156,6 +156,22 @@ class TestGpusThatCannotBeUsed:
             preflight.gpus([3], 0.92)
         assert "nvidia-smi -i 3 -mig 0" in refused.value.hint
 
+    def test_that_are_hidden_from_vllm_are_not_planned_with(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        nvml = Nvml()
+        nvml.nvmlDeviceGetCount = lambda: 8
+        nvml.nvmlDeviceGetCudaComputeCapability = lambda handle: (9, 0)
+        nvml.nvmlDeviceGetName = lambda handle: "NVIDIA H200"
+        monkeypatch.setitem(sys.modules, "pynvml", nvml)
+        assert hardware.find().said == "8xH200"
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3,6,7")
+        assert hardware.find().said == "4xH200"
+        asked: list[int] = []
+        nvml.nvmlDeviceGetHandleByIndex = lambda number: asked.append(number) or number
+        preflight.gpus([0, 2], 0.92)
+        assert asked == [2, 6], "vLLM counts from 0 among those that it sees"
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-8f3a")
+        assert hardware.visible() == []
+
     def test_that_are_free_are_taken(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "pynvml", Nvml())
         preflight.gpus(range(4), 0.92)

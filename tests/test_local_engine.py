@@ -194,6 +194,45 @@ class TestStatus:
             process.address(run=run)
 
 
+class TestDiagnosis:
+    @pytest.mark.parametrize(
+        ("line", "cause", "lasting"),
+        [
+            ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", "out of GPU memory", False),
+            ("ncclUnhandledCudaError: Call to CUDA function failed", "cannot talk to each other", False),
+            ("RuntimeError: CUDA error: unspecified launch failure", "the GPU failed: unspecified launch", False),
+            ("Worker proc VllmWorker-0 died unexpectedly (exit code: None)", "worker VllmWorker-0 died", False),
+            ("CUDA driver version is insufficient for CUDA runtime version", "driver is older", True),
+            ("RuntimeError: No CUDA GPUs are available", "no GPU can be used", True),
+            ("ValueError: Free memory on device cuda:0 (12.0/139.8 GiB) on startup", "only 12.0 of 139.8 GiB", True),
+            ("the estimated maximum model length is 81920. Try", "room for 81920 tokens", True),
+            ("OSError: [Errno 98] Address already in use", "address is taken", True),
+            ("huggingface_hub.errors.LocalEntryNotFoundError: Cannot find", "not on this machine", True),
+            ("socket.gaierror: [Errno -3] Temporary failure in name resolution", "hub cannot be reached", True),
+            ("PermissionError: [Errno 13] Permission denied: '/models/x'", "/models/x may not be read", True),
+        ],
+    )
+    def test_says_what_a_line_means_and_whether_another_try_helps(
+        self, tmp_path: Path, line: str, cause: str, lasting: bool
+    ) -> None:
+        log = tmp_path / "engine.log"
+        log.write_text(f"INFO fine\n(EngineCore pid=7) ERROR 01-02 03:04:05 [x.py:1] {line}\nINFO bye\n")
+        found = loading.diagnose(log, 1)
+        assert cause in found.cause
+        assert found.lasting is lasting
+        assert found.hint
+
+    def test_takes_no_notice_of_what_libraries_say_at_the_end(self, tmp_path: Path) -> None:
+        log = tmp_path / "engine.log"
+        log.write_text('the cause\nnanobind: leaked 3 types!\n - leaked type "x"\n')
+        assert loading.last_lines(log, 5) == ["the cause"]
+
+    def test_of_a_download_is_progress(self, tmp_path: Path) -> None:
+        log = tmp_path / "engine.log"
+        log.write_text("Fetching 93 files:  17%|#7  | 16/93 [01:02<04:58]\n")
+        assert str(loading.Loading(log).look()[0]) == "downloading the model 17 %"
+
+
 class TestPlaces:
     def test_are_for_the_owner_only(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("GLM_LSP_STATE_DIR", str(tmp_path / "state"))
@@ -362,6 +401,15 @@ class TestCommand:
     def test_start_without_waiting_returns_at_once(self) -> None:
         assert "Starting" in self.run("start", "--no-wait")
         wait_for(lambda: process.status().state == "running")
+
+    def test_sleep_of_what_cannot_is_refused_with_what_to_do(self) -> None:
+        for word in ("sleep", "wake"):
+            with pytest.raises(Unreachable, match="No engine of this host runs"):
+                CliRunner().invoke(command, [word], catch_exceptions=False)
+        self.run("start")
+        with pytest.raises(LaunchFailed, match="without the ability to sleep") as refused:
+            CliRunner().invoke(command, ["sleep"], catch_exceptions=False)
+        assert "--sleep-mode" in refused.value.hint
 
     def test_status_of_nothing_says_how_to_start(self) -> None:
         assert "glm-lsp engine start" in self.run("status")

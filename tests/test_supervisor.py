@@ -249,6 +249,14 @@ class TestSleep:
         started(python, run, "ok", "--enable-sleep-mode", policy=replace(QUICK, idle_sleep=0.5))
         wait_for(lambda: state(run) == "asleep")
 
+    def test_waits_until_nothing_runs(self, python: Path, run: Path) -> None:
+        running = started(python, run, "ok", "--enable-sleep-mode")
+        stream = Stream(running, 12)
+        time.sleep(0.3)
+        process.tell_to_sleep(run=run)
+        stream.join(1)
+        assert stream.said.endswith(b"[DONE]\n\n")
+
     def test_is_refused_where_vllm_was_not_asked_for_it(self, python: Path, run: Path) -> None:
         with pytest.raises(Unreachable):
             process.tell_to_sleep(run=run)
@@ -354,6 +362,13 @@ class TestSeveral:
 
 
 class TestAnAddress:
+    def test_with_files_that_a_killed_program_left_is_used(self, python: Path, run: Path) -> None:
+        record.home_of(run)
+        for name in ("engine.lock", "supervisor.lock"):
+            (run / name).touch()  # nobody holds them: a lock goes with the process that has it
+        record.give_orders(run, [launch(python, "oom")], QUICK)
+        assert started(python, run).pid
+
     def test_of_a_stale_socket_is_made_free(self, python: Path, run: Path) -> None:
         record.home_of(run)
         left = socket.socket(socket.AF_UNIX)

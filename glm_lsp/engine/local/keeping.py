@@ -201,7 +201,7 @@ class Keeper:
             if self._restarts and now - began > self._policy.well_after:
                 self._restarts = 0
                 self._say(restarts=0)
-            if self._rests(engine, now - vitals.idle_since):
+            if vitals.rests and self._laid_to_rest(engine, now - vitals.idle_since):
                 return None
             child.cut(self._log, self._policy.log_bytes)
         self._drained(engine)
@@ -210,7 +210,7 @@ class Keeper:
     def _say_running(self) -> None:
         self._say(state="running", detail="", percent=None, overall=100, restarts=self._restarts)
 
-    def _rests(self, engine: Child, idle: float) -> bool:
+    def _laid_to_rest(self, engine: Child, idle: float) -> bool:
         """Puts one that nobody wants to sleep, or ends it; returns whether it ended."""
         policy = self._policy
         if policy.idle_stop and idle > policy.idle_stop:

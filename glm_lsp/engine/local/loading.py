@@ -152,7 +152,9 @@ _WITHOUT_CAUSE = (
 )  # fmt: skip
 """What says only that something happened; a cause is looked for first."""
 
-_NOISE = re.compile(r"^( - (leaked|\.\.\. skipped)|nanobind: |See https://nanobind|\s*warnings\.warn)|resource_tracker: ")
+_NOISE = re.compile(
+    r"^( - (leaked|\.\.\. skipped)|nanobind: |See https://nanobind|\s*warnings\.warn)|resource_tracker: "
+)
 """What libraries say when they are ended in a hurry."""
 
 

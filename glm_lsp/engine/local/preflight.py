@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from glm_lsp.engine.local import hardware
 from glm_lsp.engine.local.hardware import GIB
 from glm_lsp.errors import UsageError
 
@@ -67,7 +68,8 @@ def gpus(numbers: Iterable[int], share: float) -> None:
     except pynvml.NVMLError:
         return  # another vendor's
     try:
-        for number in numbers:
+        seen = hardware.visible()
+        for number in (seen[one] if seen else one for one in numbers):
             handle = pynvml.nvmlDeviceGetHandleByIndex(number)
             if _is_split(pynvml, handle):
                 raise UsageError(

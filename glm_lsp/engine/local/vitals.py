@@ -65,6 +65,11 @@ class Vitals:
             return f"it has not written a token in {now - self._probing_since:.0f} s"
         return ""
 
+    @property
+    def rests(self) -> bool:
+        """Whether nothing runs, not even a request of our own."""
+        return not self._busy and self._probing_since is None
+
     def may_probe(self, now: float) -> bool:
         """Whether it is to be asked for a token now: it rests, or nobody could see whether it does."""
         return now >= self.probe_due and self._probing_since is None and not self._busy
