@@ -21,7 +21,7 @@ from engine.standing import QUICK, launch, make_standin, wait_for
 from lsp.editor import FakeEditor
 from test_choosing import folder as folder  # noqa: PLC0414 - a fixture
 
-from glm_lsp.engine import open_engine, own
+from glm_lsp.engine import open_engine
 from glm_lsp.engine.local import process, service
 from glm_lsp.engine.own import OwnEngine
 from glm_lsp.errors import DiedMidStream, LaunchFailed, SettingsError, Unreachable
@@ -209,7 +209,7 @@ class TestStartingItself:
 
     def test_takes_two_words_only(self) -> None:
         with pytest.raises(SettingsError, match=r"engine\.start is 'maybe'"):
-            own.why_not(EngineSettings(start="maybe"))
+            open_engine(EngineSettings(start="maybe"))
 
     def test_as_a_service_is_the_units_own_command(
         self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -9,6 +9,8 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from glm_lsp.errors import SettingsError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -49,10 +51,13 @@ def open_engine(
     if not settings.url:
         import platformdirs  # noqa: PLC0415 - as above
 
-        from glm_lsp.engine import own  # noqa: PLC0415 - only needed where no address is set
-        from glm_lsp.engine.local import process  # noqa: PLC0415 - as above
+        from glm_lsp.engine.local import process  # noqa: PLC0415 - only needed where no address is set
 
-        if on_wait is not None and own.is_meant(settings):
+        if settings.start not in {"auto", "never"}:
+            raise SettingsError(f"engine.start is {settings.start!r}.", hint="It is `auto` or `never`.")
+        if on_wait is not None and (settings.start == "auto" or process.is_up() or process.why_not()):
+            from glm_lsp.engine import own  # noqa: PLC0415 - as HTTP
+
             cache = cache or Path(platformdirs.user_cache_dir("glm-lsp"))
             return own.OwnEngine(settings, on_wait=on_wait, cache=cache, anew=anew)
         url = process.address()

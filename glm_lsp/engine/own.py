@@ -19,7 +19,7 @@ from glm_lsp.engine import profiles
 from glm_lsp.engine.client import HttpEngine
 from glm_lsp.engine.local import places, process
 from glm_lsp.engine.replicas import Replicas
-from glm_lsp.errors import DiedMidStream, LaunchFailed, SettingsError, Stalled, Unreachable
+from glm_lsp.errors import DiedMidStream, LaunchFailed, Stalled, Unreachable
 from glm_lsp.terms import Delta
 
 if TYPE_CHECKING:
@@ -34,28 +34,6 @@ if TYPE_CHECKING:
 _LOOK = 0.25  # seconds between two looks at one that is not there yet
 _NOTICED = 6.0  # seconds within which a supervisor has seen that its engine died
 _AGAIN = 2  # how often one request is sent again: what kills an engine twice may be the request
-
-
-def why_not(settings: EngineSettings, *, run: Path | None = None) -> str:
-    """Why no request can be sent at once, as a sentence; empty where one can be, or this host has no engine."""
-    _check(settings)
-    found = process.statuses(run=run, memory=False)
-    if any(one.state in process.USABLE for one in found):
-        return ""
-    waiting = next((one for one in found if one.state in process.UNDER_WAY), None)
-    return f"This host's engine {process.in_words(waiting)}." if waiting is not None else ""
-
-
-def is_up(*, run: Path | None = None) -> bool:
-    """Whether this host's own engine takes requests."""
-    return any(one.state in process.USABLE for one in process.statuses(run=run, memory=False))
-
-
-def is_meant(settings: EngineSettings, *, run: Path | None = None) -> bool:
-    """Whether this host's own engine is there or to be expected."""
-    _check(settings)
-    found = process.statuses(run=run, memory=False)
-    return settings.start == "auto" or any(one.state in process.USABLE | process.UNDER_WAY for one in found)
 
 
 class OwnEngine:
@@ -277,8 +255,3 @@ class OwnEngine:
 
 
 _NOTHING = Delta()
-
-
-def _check(settings: EngineSettings) -> None:
-    if settings.start not in {"auto", "never"}:
-        raise SettingsError(f"engine.start is {settings.start!r}.", hint="It is `auto` or `never`.")

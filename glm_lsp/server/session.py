@@ -244,11 +244,9 @@ class Session:
             return
         with contextlib.suppress(EngineError, GlmError):
             if not using.engine.url and not using.engine.replicas:
-                from glm_lsp.engine import own  # noqa: PLC0415 - HTTP takes a tenth of a second to import
-
                 # One that starts is waited for by whoever asks something, and not for a menu; nor started for one.
-                self.engine_down = await asyncio.to_thread(own.why_not, using.engine)
-                if self.engine_down or (using.engine.start == "auto" and not await asyncio.to_thread(own.is_up)):
+                is_up, self.engine_down = await asyncio.to_thread(_own)
+                if self.engine_down or (using.engine.start == "auto" and not is_up):
                     return
             await self.engine(using)
 
@@ -270,6 +268,13 @@ class Session:
         for engine in self._engines.values():
             with contextlib.suppress(Exception):
                 await engine.close()
+
+
+def _own() -> tuple[bool, str]:
+    """Whether this host's own engine takes requests, and if it is still to come, how far it is."""
+    from glm_lsp.engine.local import process  # noqa: PLC0415 - in a thread, as it takes a while
+
+    return process.is_up(), process.why_not()
 
 
 def flat(told: dict[str, Any]) -> dict[str, Any]:

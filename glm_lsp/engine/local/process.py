@@ -87,6 +87,20 @@ def address(*, run: Path | None = None) -> str | None:
     return next(iter(addresses(run=run)), None)
 
 
+def is_up(*, run: Path | None = None) -> bool:
+    """Whether one of them takes requests."""
+    return any(one.state in USABLE for one in statuses(run=run, memory=False))
+
+
+def why_not(*, run: Path | None = None) -> str:
+    """Why none takes requests though it is to come, as a sentence; empty where one does, or none is to be expected."""
+    found = statuses(run=run, memory=False)
+    waiting = next((one for one in found if one.state in UNDER_WAY), None)
+    if waiting is None or any(one.state in USABLE for one in found):
+        return ""
+    return f"This host's engine {in_words(waiting)}."
+
+
 def in_words(found: Status) -> str:
     """What an engine does, to follow its name: `is still starting: loading weights 43 %`."""
     match found.state:
