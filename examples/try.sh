@@ -4,7 +4,7 @@ set -eu
 PATH="$PWD/.venv/bin:$PATH"
 work="$PWD/.cache/try/shop"
 
-glm-lsp engine start
+glm-lsp engine start --tryout
 # Whatever happens below, the engine does not stay behind.
 trap 'glm-lsp engine stop' EXIT
 

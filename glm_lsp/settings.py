@@ -79,6 +79,34 @@ class EngineSettings:
     stall_timeout: float = option(120.0, "Seconds of silence after the first token that count as a stall.")
     retries: int = option(2, "How often a request is tried again when it failed before its first token.")
     python: str = option("", "Python interpreter that has vLLM, for the local engine; empty to look for one.")
+    start: str = option(
+        "never",
+        "Whether this host's own engine is started where it is wanted and does not run, as by `glm-lsp engine start`: "
+        "`auto` or `never`. Nothing is installed for that.",
+    )
+    start_options: list[str] = option(
+        [],
+        'Options that `glm-lsp engine start` always has, such as `["--model", "/models/glm-4.7-fp8"]`; those on the '
+        "command line come after them.",
+    )
+    start_seconds: float = option(
+        900.0, "Seconds that a request waits for this host's own engine while it starts, restarts or wakes up."
+    )
+    restarts: int = option(5, "How often in a row this host's own engine is started again before it is given up.")
+    hang_seconds: float = option(
+        120.0, "Seconds without an answer or any progress after which this host's own engine is started again."
+    )
+    drain_seconds: float = option(
+        60.0, "Seconds that running requests are given when this host's own engine is stopped."
+    )
+    idle_stop: float = option(
+        0.0, "Minutes without a request after which this host's own engine is stopped; 0 for never."
+    )
+    idle_sleep: float = option(
+        0.0,
+        "Minutes without a request after which this host's own engine gives its GPUs' memory back and sleeps until the "
+        "next; 0 for never.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from glm_lsp.engine import discovery, open_engine
 from glm_lsp.engine.client import HttpEngine
 from glm_lsp.engine.discovery import Found
 from glm_lsp.engine.local import places
-from glm_lsp.engine.local.process import Running
+from glm_lsp.engine.local.record import Record, Running
 from glm_lsp.errors import Unreachable
 from glm_lsp.settings import EngineSettings
 
@@ -151,6 +151,7 @@ async def test_this_hosts_own_engine_comes_first(tmp_path: Path) -> None:
     this = psutil.Process()
     path = places.run_dir() / "engine.sock"
     record = Running(this.pid, this.create_time(), f"unix:{path}", "ours", "Ours", "", str(tmp_path / "log"), ())
+    record = Record(this.pid, this.create_time(), (msgspec.structs.replace(record, state="running"),))
     (places.run_dir() / "engine.json").write_bytes(msgspec.json.encode(record))
     async with own.running(path), running(server_of("vllm", "other")) as ports:
         found = await found_at(ports)

@@ -8,19 +8,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import sysconfig
-import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 from click.testing import CliRunner
-from engine import standin
+from engine.standing import CLI_MAIN, QUICK, VLLM_FILES, gone, launch, make_standin, put_package, started, wait_for
 
 from glm_lsp.cli.engine import engine as command
 from glm_lsp.engine.local import install, loading, places, process, tryout
@@ -30,35 +29,11 @@ from glm_lsp.settings import EngineSettings, Settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CLI_MAIN = Path(standin.__file__).read_text(encoding="utf-8")
-
-
-def put_package(site: Path, name: str, version: str, files: dict[str, str]) -> None:
-    """Installs a distribution by hand, as far as its metadata and modules go."""
-    info = site / f"{name.replace('-', '_')}-{version}.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
-    for path, text in files.items():
-        (site / path).parent.mkdir(parents=True, exist_ok=True)
-        (site / path).write_text(text, encoding="utf-8")
-
-
-VLLM_FILES = {
-    "vllm/__init__.py": "",
-    "vllm/entrypoints/__init__.py": "",
-    "vllm/entrypoints/cli/__init__.py": "",
-    "vllm/entrypoints/cli/main.py": CLI_MAIN,
-}
-
 
 @pytest.fixture(scope="session")
 def standin_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An interpreter whose `vllm` is the stand-in."""
-    folder = tmp_path_factory.mktemp("standin") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-    site = folder / Path(sysconfig.get_path("purelib")).relative_to(sys.prefix)
-    put_package(site, "vllm", "0.32.0", VLLM_FILES)
-    return folder / "bin" / "python"
+    return make_standin(tmp_path_factory.mktemp("standin") / "venv")
 
 
 @pytest.fixture
@@ -66,35 +41,12 @@ def run(tmp_path: Path) -> Iterator[Path]:
     """A folder for the engine's lock, state and socket; whatever runs in it is stopped in the end."""
     folder = tmp_path / "run"
     yield folder
-    process.stop(run=folder, grace=0.2)
-
-
-def launch(python: Path, how: str = "ok") -> process.Launch:
-    return process.Launch(python, "/models/x", "glm", "GLM-4.7", environment={"STANDIN": how})
-
-
-def started(python: Path, run: Path, how: str = "ok") -> process.Running:
-    """Starts and waits until it answers."""
-    running = process.launch_detached(launch(python, how), run=run)
-    for _ in process.wait(running, run=run):
-        pass
-    return running
-
-
-def wait_for(condition: Any) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    process.stop(run=folder, now=True)
 
 
 class TestStart:
     def test_yields_growing_progress_and_ends_ready(self, standin_python: Path, run: Path) -> None:
-        steps = list(process.start(launch(standin_python), run=run))
+        steps = list(process.start(launch(standin_python), run=run, policy=QUICK))
         assert [step.overall for step in steps] == sorted(step.overall for step in steps)
         assert steps[-1] == loading.Progress("ready", None, 100)
         found = process.status(run=run)
@@ -124,7 +76,7 @@ class TestStart:
         self, standin_python: Path, run: Path
     ) -> None:
         started(standin_python, run)
-        process.stop(run=run, grace=0.2)
+        process.stop(run=run)
         started(standin_python, run)
         assert "startup complete" in (run / "engine.1.log").read_text(encoding="utf-8")
 
@@ -138,7 +90,7 @@ class TestStart:
             assert len(os.fsencode(socket)) <= places.SOCKET_PATH_LIMIT
             assert socket.parent.stat().st_mode & 0o077 == 0
         finally:
-            process.stop(run=deep, grace=0.2)
+            process.stop(run=deep)
         assert not socket.parent.exists()
 
     @pytest.mark.parametrize(
@@ -157,22 +109,20 @@ class TestStart:
         self, standin_python: Path, run: Path, how: str, says: str
     ) -> None:
         with pytest.raises(LaunchFailed, match=says) as failure:
-            list(process.start(launch(standin_python, how), run=run))
+            list(process.start(launch(standin_python, how), run=run, policy=QUICK))
         assert "Initializing a V1 LLM engine" in failure.value.message
         assert str(run / "engine.log") in failure.value.hint
-        assert process.status(run=run).state == "stopped"
+        assert process.status(run=run).state == "crashed"
 
     def test_that_hangs_ends_with_the_stage_it_hung_in(self, standin_python: Path, run: Path) -> None:
         with pytest.raises(LaunchFailed, match="loading weights 43 %"):
-            list(process.start(launch(standin_python, "hang"), run=run, patience=1.5))
-        assert process.status(run=run).state == "stopped"
+            list(process.start(launch(standin_python, "hang"), run=run, policy=QUICK))
+        assert process.status(run=run).state == "crashed"
 
     @pytest.mark.parametrize("how", ["mute", "other-model"])
     def test_is_not_ready_by_being_healthy(self, standin_python: Path, run: Path, how: str) -> None:
-        running = process.launch_detached(launch(standin_python, how), run=run)
-        wait_for(lambda: process.status(run=run).state == "running")
         with pytest.raises(LaunchFailed, match="asking for a first word"):
-            list(process.wait(running, run=run, patience=1.5))
+            list(process.start(launch(standin_python, how), run=run, policy=QUICK))
 
     def test_with_an_interpreter_without_vllm_is_refused(self, run: Path) -> None:
         with pytest.raises(LaunchFailed, match="has no vLLM"):
@@ -192,7 +142,7 @@ class TestStop:
     def test_ends_every_process_and_removes_the_socket(self, standin_python: Path, run: Path) -> None:
         running = started(standin_python, run, "stubborn")
         worker = int((run / "worker.pid").read_text(encoding="utf-8"))
-        assert process.stop(run=run, grace=0.5)
+        assert process.stop(run=run)
         assert gone(running.pid)
         assert gone(worker), "a worker that ignores SIGTERM is killed"
         assert not (run / "engine.sock").exists()
@@ -201,7 +151,7 @@ class TestStop:
 
     def test_while_it_starts_works_too(self, standin_python: Path, run: Path) -> None:
         running = process.launch_detached(launch(standin_python, "hang"), run=run)
-        assert process.stop(run=run, grace=5)
+        assert process.stop(run=run)
         assert gone(running.pid)
 
     def test_never_touches_a_program_that_got_the_pid_since(self, run: Path) -> None:
@@ -220,20 +170,12 @@ class TestStop:
 def write_state(run: Path, pid: int, created: float) -> None:
     places.private(run)
     state = {"pid": pid, "created": created, "url": f"unix:{run}/engine.sock", "served_name": "glm", "label": "GLM-4.7"}
-    state |= {"note": "", "log": str(run / "engine.log"), "command": ["vllm"], "ready": True}
-    (run / "engine.json").write_text(json.dumps(state), encoding="utf-8")
+    state |= {"note": "", "log": str(run / "engine.log"), "command": ["vllm"], "state": "running"}
+    record = {"pid": pid, "created": created, "engines": [state]}
+    (run / "engine.json").write_text(json.dumps(record), encoding="utf-8")
 
 
 class TestStatus:
-    def test_after_a_kill_says_crashed_and_the_next_start_mends_it(self, standin_python: Path, run: Path) -> None:
-        running = started(standin_python, run)
-        worker = int((run / "worker.pid").read_text(encoding="utf-8"))
-        os.kill(running.pid, signal.SIGKILL)
-        wait_for(lambda: process.status(run=run).state == "crashed")
-        assert process.address(run=run) is None
-        assert started(standin_python, run).pid != running.pid
-        assert gone(worker), "what the dead engine left running is ended"
-
     def test_of_an_engine_from_before_a_reboot_is_stopped(self, run: Path) -> None:
         write_state(run, 2**22 - 1, psutil.boot_time() - 1000)
         assert process.status(run=run).state == "stopped"
@@ -245,11 +187,50 @@ class TestStatus:
         assert process.status(run=run).state == "stopped"
 
     def test_while_starting_has_the_stage_and_address_says_so(self, standin_python: Path, run: Path) -> None:
-        process.launch_detached(launch(standin_python, "hang"), run=run)
+        process.launch_detached(launch(standin_python, "hang"), run=run, policy=replace(QUICK, patience=60))
         wait_for(lambda: process.status(run=run).detail == "loading weights 43 %")
         assert process.status(run=run).state == "starting"
         with pytest.raises(Unreachable, match="still starting: loading weights 43 %"):
             process.address(run=run)
+
+
+class TestDiagnosis:
+    @pytest.mark.parametrize(
+        ("line", "cause", "lasting"),
+        [
+            ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", "out of GPU memory", False),
+            ("ncclUnhandledCudaError: Call to CUDA function failed", "cannot talk to each other", False),
+            ("RuntimeError: CUDA error: unspecified launch failure", "the GPU failed: unspecified launch", False),
+            ("Worker proc VllmWorker-0 died unexpectedly (exit code: None)", "worker VllmWorker-0 died", False),
+            ("CUDA driver version is insufficient for CUDA runtime version", "driver is older", True),
+            ("RuntimeError: No CUDA GPUs are available", "no GPU can be used", True),
+            ("ValueError: Free memory on device cuda:0 (12.0/139.8 GiB) on startup", "only 12.0 of 139.8 GiB", True),
+            ("the estimated maximum model length is 81920. Try", "room for 81920 tokens", True),
+            ("OSError: [Errno 98] Address already in use", "address is taken", True),
+            ("huggingface_hub.errors.LocalEntryNotFoundError: Cannot find", "not on this machine", True),
+            ("socket.gaierror: [Errno -3] Temporary failure in name resolution", "hub cannot be reached", True),
+            ("PermissionError: [Errno 13] Permission denied: '/models/x'", "/models/x may not be read", True),
+        ],
+    )
+    def test_says_what_a_line_means_and_whether_another_try_helps(
+        self, tmp_path: Path, line: str, cause: str, lasting: bool
+    ) -> None:
+        log = tmp_path / "engine.log"
+        log.write_text(f"INFO fine\n(EngineCore pid=7) ERROR 01-02 03:04:05 [x.py:1] {line}\nINFO bye\n")
+        found = loading.diagnose(log, 1)
+        assert cause in found.cause
+        assert found.lasting is lasting
+        assert found.hint
+
+    def test_takes_no_notice_of_what_libraries_say_at_the_end(self, tmp_path: Path) -> None:
+        log = tmp_path / "engine.log"
+        log.write_text('the cause\nnanobind: leaked 3 types!\n - leaked type "x"\n')
+        assert loading.last_lines(log, 5) == ["the cause"]
+
+    def test_of_a_download_is_progress(self, tmp_path: Path) -> None:
+        log = tmp_path / "engine.log"
+        log.write_text("Fetching 93 files:  17%|#7  | 16/93 [01:02<04:58]\n")
+        assert str(loading.Loading(log).look()[0]) == "downloading the model 17 %"
 
 
 class TestPlaces:
@@ -397,7 +378,7 @@ class TestCommand:
         tryout.model_folder().mkdir(parents=True)
         (tryout.model_folder() / "config.json").touch()
         yield
-        process.stop(grace=0.2)
+        process.stop(now=True)
 
     def run(self, *arguments: str) -> str:
         result = CliRunner().invoke(command, arguments, catch_exceptions=False)
@@ -420,6 +401,15 @@ class TestCommand:
     def test_start_without_waiting_returns_at_once(self) -> None:
         assert "Starting" in self.run("start", "--no-wait")
         wait_for(lambda: process.status().state == "running")
+
+    def test_sleep_of_what_cannot_is_refused_with_what_to_do(self) -> None:
+        for word in ("sleep", "wake"):
+            with pytest.raises(Unreachable, match="No engine of this host runs"):
+                CliRunner().invoke(command, [word], catch_exceptions=False)
+        self.run("start")
+        with pytest.raises(LaunchFailed, match="without the ability to sleep") as refused:
+            CliRunner().invoke(command, ["sleep"], catch_exceptions=False)
+        assert "--sleep-mode" in refused.value.hint
 
     def test_status_of_nothing_says_how_to_start(self) -> None:
         assert "glm-lsp engine start" in self.run("status")

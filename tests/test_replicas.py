@@ -399,7 +399,7 @@ async def test_a_turn_goes_on_at_the_next_and_its_record_has_every_thought_once(
         warned = [what for what in events if isinstance(what, Warned)]
         assert [what.code for what in warned] == ["asked-again", "engine-note"]
         first, second = map(named, servers)
-        assert "another engine is asked" in warned[0].message
+        assert "the same is asked again" in warned[0].message
         assert warned[1].message == f"{first} broke off; {second} stands in for it."
         place = [i for i, what in enumerate(events) if what in warned]
         words = [i for i, what in enumerate(events) if isinstance(what, TextAdded)]

@@ -132,7 +132,7 @@ async def test_each_workspace_stays_where_its_cache_is_and_one_whose_engine_is_k
     warned = [what.message for what in told if isinstance(what, Warned)]
     name, other = another_engine.url.removeprefix("http://"), glm_engine.url.removeprefix("http://")
     assert len(warned) == 2
-    assert "another engine is asked" in warned[0]
+    assert "the same is asked again" in warned[0]
     assert warned[1].startswith(f"{name} broke off; this conversation goes on at {other}, which reads it anew (about ")
     (proposal,) = (what.proposal for what in told if isinstance(what, Proposed))
     assert proposal.changes[0].after == BETTER.encode()

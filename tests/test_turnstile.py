@@ -27,6 +27,7 @@ from glm_lsp.engine import turnstile
 from glm_lsp.engine.bridge import Upstream
 from glm_lsp.engine.client import HttpEngine
 from glm_lsp.engine.turnstile import AGENT, HEADLESS, Ticket, in_line, ticket
+from glm_lsp.errors import Unreachable
 from glm_lsp.settings import EngineSettings, Settings
 from glm_lsp.terms import Ask, Ended, Event, Queued, Started, TextAdded, ThinkingAdded, Usage, Used
 from glm_lsp.workspace import Workspace
@@ -374,13 +375,34 @@ async def test_processes_never_have_more_slots_than_there_are(run: Path) -> None
     ids=["one less", "with an equals sign", "another engine", "not said", "cut off", "one at a time"],
 )
 async def test_this_hosts_own_engine_says_how_many_it_serves(run: Path, words: list[str], url: str, slots: int) -> None:
-    (run / "engine.json").write_text(json.dumps({"url": URL, "command": words, "pid": 1}))
+    (run / "engine.json").write_text(json.dumps({"engines": [{"url": URL, "command": words, "pid": 1}]}))
     held = [take(run, limit=0, url=url) for _ in range(slots)]
     for one in held:
         assert await soon(one)
     one = take(run, limit=0, url=url)
     assert await soon(one, 0.1) is (slots == 0)
     for each in (one, *held):
+        each.give_back()
+
+
+async def test_an_engine_that_is_being_stopped_takes_nothing_new(run: Path) -> None:
+    def record(state: str) -> str:
+        own = {"url": URL, "command": ["serve", "--max-num-seqs", "2"], "state": state}
+        return json.dumps({"engines": [own]})
+
+    (run / "engine.json").write_text(record("running"))
+    held, waiting = take(run, limit=0), take(run, limit=0)
+    assert await soon(held)
+    asked = asyncio.create_task(waiting.moved())
+    (run / "engine.json").write_text(record("running"))
+    await asyncio.sleep(0.4)
+    (run / "engine.json").write_text(record("draining"))
+    assert await asked == 1  # a place in line, told before it was
+    with pytest.raises(Unreachable, match="being stopped"):
+        await waiting.moved()
+    with pytest.raises(Unreachable, match="being stopped"):
+        await take(run, limit=0).moved()
+    for each in (held, waiting):
         each.give_back()
 
 

@@ -335,7 +335,7 @@ class GlmAgent:
     async def _engine(self, workspace: Workspace) -> Engine:
         key = repr(workspace.settings.engine)
         if key not in self._engines:
-            self._engines[key] = await asyncio.to_thread(open_engine, workspace.settings.engine)
+            self._engines[key] = await asyncio.to_thread(open_engine, workspace.settings.engine, on_wait=lambda _: None)
         await self._engines[key].connect()
         return self._engines[key]
 

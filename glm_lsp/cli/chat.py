@@ -17,6 +17,7 @@ from glm_lsp.errors import GlmError, UsageError
 
 if TYPE_CHECKING:
     from glm_lsp.cli.talk import Talk
+    from glm_lsp.cli.waiting import Waiting
     from glm_lsp.conversations import Conversation, Conversations
     from glm_lsp.engine.engine import Engine
     from glm_lsp.terms import PermissionAsked, Thinking
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 def chat(resume: str, thinking: Any, engine_url: str, model: str, root: Path, *, latest: bool) -> int:
     """Talk with the model about the workspace; it reads, and edits when you ask."""
     from glm_lsp import settings
+    from glm_lsp.cli.waiting import Waiting
     from glm_lsp.conversations import Conversations
     from glm_lsp.engine import open_engine
     from glm_lsp.index.walk import find_root
@@ -48,11 +50,18 @@ def chat(resume: str, thinking: Any, engine_url: str, model: str, root: Path, *,
     if latest:
         resume = next((entry.id for entry in shelf.list()), "")
     conversation = shelf.open(resume) if resume else shelf.create()
-    return asyncio.run(_chat(workspace, shelf, conversation, open_engine(loaded.engine), thinking))
+    waiting = Waiting()
+    engine = open_engine(loaded.engine, on_wait=waiting)
+    return asyncio.run(_chat(workspace, shelf, conversation, engine, thinking, waiting))
 
 
 async def _chat(
-    workspace: Workspace, shelf: Conversations, conversation: Conversation, engine: Engine, thinking: Thinking
+    workspace: Workspace,
+    shelf: Conversations,
+    conversation: Conversation,
+    engine: Engine,
+    thinking: Thinking,
+    waiting: Waiting,
 ) -> int:
     from glm_lsp.cli import slash
     from glm_lsp.cli.headless import mcp_tools
@@ -61,7 +70,10 @@ async def _chat(
     stack = contextlib.ExitStack()
     try:
         workspace = await asyncio.to_thread(stack.enter_context, workspace.indexed())
-        await engine.connect()
+        try:
+            await engine.connect()
+        finally:
+            waiting.close()
         talk = _talk(workspace, shelf, conversation, engine, thinking)
         talk.further = await asyncio.to_thread(stack.enter_context, mcp_tools(workspace, notes.append))
         talk.terminal.engine_line(engine.model, note=engine.profile.banner)

@@ -9,71 +9,102 @@ import dataclasses
 import json
 import shutil
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
+    from glm_lsp.engine.local.models import Model
     from glm_lsp.engine.local.plan import Plan
+    from glm_lsp.engine.local.serving import Wishes
 
 GIB = 1 << 30
+
+_Command = TypeVar("_Command", bound="Callable[..., Any]")
+
+
+_OPTIONS = (
+    click.option(
+        "--model",
+        default="",
+        metavar="NAME",
+        help="glm-4.7-fp8, glm-4.7, glm-4.7-flash, or a folder; default: the best that fits.",
+    ),
+    click.option("--name", default="", metavar="NAME", help="Name that requests use; default: the model's own."),
+    click.option("--max-len", type=int, metavar="TOKENS", help="Longest context; default: as much as fits."),
+    click.option("--kv-fp8", is_flag=True, help="KV cache in FP8: twice the tokens, at some loss."),
+    click.option(
+        "--kv-offload",
+        type=int,
+        default=0,
+        metavar="GIB",
+        help="Keep KV cache in this much of each host's memory besides.",
+    ),
+    click.option("--replicas", type=int, metavar="N", help="So many engines; default: what keeps the most tokens."),
+    click.option(
+        "--utilization", type=float, default=0.92, show_default=True, help="Share of each GPU that vLLM may use."
+    ),
+    click.option(
+        "--socket", default="", metavar="PATH", help="Where the engine listens; default: in your own run-time folder."
+    ),
+)
+
+
+def wished(command: _Command) -> _Command:
+    """Gives a command the options by which an engine is chosen; `wishes_of` and `model_of` read them."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def wishes_of(chosen: Mapping[str, Any]) -> Wishes:
+    """What a person chose, by the options' names."""
+    from glm_lsp.engine.local import places
+    from glm_lsp.engine.local.serving import Wishes
+
+    names = ("max_len", "kv_fp8", "kv_offload", "replicas", "utilization")
+    socket = chosen["socket"] or str(places.run_dir() / "vllm.sock")
+    return Wishes(**{name: chosen[name] for name in names}, socket=socket)
+
+
+def model_of(chosen: Mapping[str, Any]) -> Model | None:
+    """The model that a person chose; None where they left that open.
+
+    Raises:
+        UsageError: there is no such model, or a name without one.
+    """
+    from glm_lsp.engine.local import models
+    from glm_lsp.errors import UsageError
+
+    if not chosen["model"]:
+        if chosen["name"]:
+            raise UsageError("--name goes with --model.", hint="Say which model has that name.")
+        return None
+    found = models.find(chosen["model"])
+    return dataclasses.replace(found, served=chosen["name"]) if chosen["name"] else found
 
 
 @click.command()
 @click.option(
     "--gpus", default="", metavar="GPUS", help="4xH200, 8xH100-80, 2x8xH100 for two hosts; default: this host's."
 )
-@click.option(
-    "--model",
-    default="",
-    metavar="NAME",
-    help="glm-4.7-fp8, glm-4.7, glm-4.7-flash, or a folder; default: the best that fits.",
-)
-@click.option("--max-len", type=int, metavar="TOKENS", help="Longest context; default: as much as fits.")
-@click.option("--kv-fp8", is_flag=True, help="KV cache in FP8: twice the tokens, at some loss.")
-@click.option(
-    "--kv-offload", type=int, default=0, metavar="GIB", help="Keep KV cache in this much of each host's memory besides."
-)
-@click.option("--replicas", type=int, metavar="N", help="So many engines; default: what keeps the most tokens.")
-@click.option("--utilization", type=float, default=0.92, show_default=True, help="Share of each GPU that vLLM may use.")
-@click.option(
-    "--socket", default="", metavar="PATH", help="Where the engine listens; default: in your own run-time folder."
-)
+@wished
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines for people.")
-def plan(
-    gpus: str,
-    model: str,
-    max_len: int | None,
-    kv_offload: int,
-    replicas: int | None,
-    utilization: float,
-    socket: str,
-    *,
-    kv_fp8: bool,
-    as_json: bool,
-) -> int:
+@click.option("--compose", is_flag=True, help="A compose file for vLLM's own container image instead.")
+def plan(gpus: str, *, as_json: bool, compose: bool, **chosen: Any) -> int:
     """Plan the engine for this host's GPUs, or for those you name: the command, its reasons, and the arithmetic.
 
     Nothing is started. What cannot fit is refused, with the numbers and what would fit.
     """
-    from glm_lsp.engine.local import hardware, models, places
+    from glm_lsp.engine.local import hardware
     from glm_lsp.engine.local import plan as planner
-    from glm_lsp.engine.local.serving import Wishes
     from glm_lsp.errors import UsageError
 
     try:
-        wishes = Wishes(
-            max_len=max_len,
-            kv_fp8=kv_fp8,
-            kv_offload=kv_offload,
-            replicas=replicas,
-            utilization=utilization,
-            socket=socket or str(places.run_dir() / "vllm.sock"),
-        )
         found = hardware.parse(gpus) if gpus else hardware.find()
-        made = planner.make(found, models.find(model) if model else None, wishes)
+        made = planner.make(found, model_of(chosen), wishes_of(chosen))
     except UsageError as error:
         if not as_json:
             raise
@@ -81,6 +112,11 @@ def plan(
         return error.exit_code
     if as_json:
         click.echo(json.dumps({"version": 1, "fits": True, **as_data(made)}))
+        return 0
+    if compose:
+        from glm_lsp.engine.local.compose import compose_file
+
+        click.echo(compose_file(made), nl=False)
         return 0
     width = min(shutil.get_terminal_size((100, 24)).columns, 110)
     for line in lines(made, width):

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from glm_lsp.cli.headless import Plan
     from glm_lsp.cli.render import Terminal
     from glm_lsp.cli.reports import Result
+    from glm_lsp.cli.waiting import Waiting
     from glm_lsp.engine.engine import Engine
+    from glm_lsp.settings import EngineSettings
     from glm_lsp.terms import Event
     from glm_lsp.workspace import Workspace
 
@@ -86,8 +88,9 @@ def refactor(
     from glm_lsp import actions, settings
     from glm_lsp.cli import git, reports
     from glm_lsp.cli.headless import Plan, exit_code, mcp_tools
+    from glm_lsp.cli.waiting import Waiting
     from glm_lsp.conversations import Conversations
-    from glm_lsp.engine import open_engine, turnstile
+    from glm_lsp.engine import open_engine
     from glm_lsp.index.walk import find_root
     from glm_lsp.terms import Ask
     from glm_lsp.workspace import Workspace
@@ -103,10 +106,8 @@ def refactor(
     if not actions.find(action, workspace.own.actions).headless:
         raise UsageError(f"{action} is about a place in an editor.", hint="Say what to change, without --action.")
     selected = workspace.listing.select(paths, cwd=Path.cwd() if root == Path() else root)
-    # With --each file, or where standard output is not a terminal, nobody waits at a screen.
-    unattended = each is not None or not sys.stdout.isatty()
-    priority = loaded.engine.priority or (turnstile.HEADLESS if unattended else 0)
-    engine = open_engine(dataclasses.replace(loaded.engine, priority=priority))
+    waiting = Waiting()
+    engine = open_engine(_ranked(loaded.engine, each=each), on_wait=waiting)
     face = _Face(output, save_svg)
     for line in workspace.own.notes:
         face.note(line)
@@ -136,7 +137,7 @@ def refactor(
         if worktree:
             place = stack.enter_context(git.worktree(workspace.root, action))
             workspace = Workspace.open(place.folder, loaded)
-        result = asyncio.run(_until_done(plan, workspace, engine, face))
+        result = asyncio.run(_until_done(plan, workspace, engine, face, waiting))
         face.finish(result, plan)
         if commit and result.applied:
             changed = [change.path for change in reports.changes(result)]
@@ -146,6 +147,14 @@ def refactor(
             place.keep = True
             face.note(f"The changes are in {place.folder} on branch {place.branch}")
     return exit_code(result, plan)
+
+
+def _ranked(options: EngineSettings, *, each: str | None) -> EngineSettings:
+    """The settings with the priority that fits: with --each file, or no terminal, nobody waits at a screen."""
+    from glm_lsp.engine import turnstile
+
+    unattended = each is not None or not sys.stdout.isatty()
+    return dataclasses.replace(options, priority=options.priority or (turnstile.HEADLESS if unattended else 0))
 
 
 def _fits_together(
@@ -160,13 +169,16 @@ def _fits_together(
         raise UsageError("--resume cannot be used with --worktree: each run has a new worktree.")
 
 
-async def _until_done(plan: Plan, workspace: Workspace, engine: Engine, face: _Face) -> Result:
+async def _until_done(plan: Plan, workspace: Workspace, engine: Engine, face: _Face, waiting: Waiting) -> Result:
     """Runs the plan; the first Ctrl-C cancels it cleanly, the second one kills the program."""
     from glm_lsp.cli.headless import run
     from glm_lsp.cli.reports import Result
 
     async def work() -> Result:
-        await engine.connect()
+        try:
+            await engine.connect()
+        finally:
+            waiting.close()
         face.engine(engine)
         return await run(plan, workspace, engine, face.show, face.note)
 

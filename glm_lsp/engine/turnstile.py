@@ -1,6 +1,7 @@
 """Who goes first at one engine: all of a person's processes on this host pass one turnstile, made of locks on files.
 
-Never talks to the engine, and never stops work: where its folder cannot be used, everybody passes at once.
+Never talks to the engine, and never stops work but where this host's own engine is being stopped: where its folder
+cannot be used, everybody passes at once.
 
 An engine serves some number of requests at a time, and those beyond wait in a line that knows nothing of who asks. So
 requests line up here instead. A request that is served holds the lock of one slot's file, which its process loses by
@@ -27,10 +28,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from glm_lsp.engine.local import places
-from glm_lsp.errors import StateError
+from glm_lsp.errors import StateError, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
 AGENT, HEADLESS = 5, 10
 """Priorities of other agents' requests, and of those that nobody waits for; a person's have 0. Lower goes first."""
@@ -58,7 +59,7 @@ def ticket(url: str, *, priority: int = 0, limit: int = 0, run: Path | None = No
     try:
         home = places.run_dir() if run is None else run
         limit = limit or max(_seats(url, home) - 1, 0)
-        return Ticket(_Line.at(home, url, limit) if limit else None, priority)
+        return Ticket(_Line.at(home, url, limit) if limit else None, priority, closed=lambda: _is_closed(url, home))
     except (StateError, OSError) as error:
         return Ticket(None, priority, problem=_problem(error))
 
@@ -76,8 +77,11 @@ class Ticket:
         problem: why it lets everybody pass, as a sentence; empty where it works.
     """
 
-    def __init__(self, line: _Line | None, priority: int, *, problem: str = "") -> None:
+    def __init__(
+        self, line: _Line | None, priority: int, *, problem: str = "", closed: Callable[[], bool] = lambda: False
+    ) -> None:
         self.problem = problem
+        self._closed = closed
         self._line = line
         due = time.time_ns() + int(priority * SECONDS_A_STEP * 1e9)
         self._name = f"{due:020d}{_WITHOUT if priority > 0 else _PERSON}{os.getpid()}-{next(_numbers)}"
@@ -92,7 +96,12 @@ class Ticket:
         """Waits for the next change of the place in line and returns it, counted from 1; 0 once it is our turn.
 
         A wait too short to speak of is not told. Cancelling leaves the ticket as it is, to be given back.
+
+        Raises:
+            Unreachable: the engine is this host's own and is being stopped: it only ends what it has begun.
         """
+        if self._closed():
+            raise _stopping()
         while self._line is not None and self._slot is None:
             try:
                 place = await self._look(self._line)
@@ -106,6 +115,8 @@ class Ticket:
                 return place
             if place:
                 await self._rest(place)
+                if self._closed():
+                    raise _stopping()
         return 0
 
     def give_back(self) -> None:
@@ -319,26 +330,48 @@ def _has_neighbour_before(folder: Path, name: str) -> bool:
     return any(other < name and _is_person(other) == _is_person(name) for other in _here.get(folder, {}))
 
 
-class _Own(msgspec.Struct):
-    """What the state file of this host's own engine says, as far as it matters here."""
+class _Engine(msgspec.Struct):
+    """What the record of this host's own engines says of one, as far as it matters here."""
 
     url: str
     command: tuple[str, ...]
+    state: str = ""
+
+
+class _Own(msgspec.Struct):
+    engines: tuple[_Engine, ...]
+
+
+def _own(url: str, run: Path) -> _Engine | None:
+    """What is known of this host's own engine at an address; None for another engine."""
+    try:
+        known = msgspec.json.decode((run / "engine.json").read_bytes(), type=_Own).engines
+    except (OSError, msgspec.DecodeError):
+        return None
+    return next((one for one in known if _plain(one.url) == _plain(url)), None)
 
 
 def _seats(url: str, run: Path) -> int:
     """How many requests this host's own engine serves at a time; 0 for another engine, and where nobody said."""
-    try:
-        own = msgspec.json.decode((run / "engine.json").read_bytes(), type=_Own)
-    except (OSError, msgspec.DecodeError):
-        return 0
-    if _plain(own.url) != _plain(url):
-        return 0
-    words = [part for word in own.command for part in word.split("=", 1)]
+    own = _own(url, run)
+    words = [part for word in own.command for part in word.split("=", 1)] if own is not None else []
     for name, value in itertools.pairwise(words):
         if name.replace("_", "-") == "--max-num-seqs" and value.isdecimal():
             return int(value)
     return 0
+
+
+def _is_closed(url: str, run: Path) -> bool:
+    own = _own(url, run)
+    return own is not None and own.state == "draining"
+
+
+def _stopping() -> Unreachable:
+    return Unreachable(
+        "This host's engine is being stopped: it ends what it has begun and takes nothing new.",
+        hint="Start it again with `glm-lsp engine start`.",
+        retryable=True,
+    )
 
 
 def _plain(url: str) -> str:

@@ -18,6 +18,7 @@ from glm_lsp.engine import open_engine
 from glm_lsp.errors import EngineError, GlmError, UsageError
 from glm_lsp.index.walk import find_root, walk
 from glm_lsp.server import convert
+from glm_lsp.server.engine_bar import EngineBar
 from glm_lsp.server.folder import Folder
 from glm_lsp.server.indexing import Indexing
 from glm_lsp.workspace import Workspace
@@ -225,7 +226,9 @@ class Session:
             engine = self._engines.get(key)
             try:
                 if engine is None:
-                    engine = self._engines[key] = await asyncio.to_thread(open_engine, using.engine)
+                    waiting = EngineBar(self.editor)
+                    engine = await asyncio.to_thread(open_engine, using.engine, on_wait=waiting.tell)
+                    self._engines[key] = engine
                 await engine.connect()
             except GlmError as error:
                 self._engines.pop(key, None)
@@ -240,6 +243,11 @@ class Session:
         if self.engine_down and asyncio.get_running_loop().time() < self._down_until:
             return
         with contextlib.suppress(EngineError, GlmError):
+            if not using.engine.url and not using.engine.replicas:
+                # One that starts is waited for by whoever asks something, and not for a menu; nor started for one.
+                is_up, self.engine_down = await asyncio.to_thread(_own)
+                if self.engine_down or (using.engine.start == "auto" and not is_up):
+                    return
             await self.engine(using)
 
     @property
@@ -260,6 +268,13 @@ class Session:
         for engine in self._engines.values():
             with contextlib.suppress(Exception):
                 await engine.close()
+
+
+def _own() -> tuple[bool, str]:
+    """Whether this host's own engine takes requests, and if it is still to come, how far it is."""
+    from glm_lsp.engine.local import process  # noqa: PLC0415 - in a thread, as it takes a while
+
+    return process.is_up(), process.why_not()
 
 
 def flat(told: dict[str, Any]) -> dict[str, Any]:

@@ -363,7 +363,7 @@ class Turn:
                     raise
                 moved = True
                 yield Warned(
-                    "asked-again", f"{error.message} What it had begun to say is void; another engine is asked."
+                    "asked-again", f"{error.message} What it had begun to say is void; the same is asked again."
                 )
                 self._usage += Usage(written=reply.written)
                 reply.begin_again()

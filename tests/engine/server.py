@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ import aiohttp
 from aiohttp import web
 
 from glm_lsp import settings
-from glm_lsp.engine.local import install, process
+from glm_lsp.engine.local import choosing, install, models, process
+from glm_lsp.engine.local.serving import Wishes
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent.parent / ".cache" / "test-engine"
@@ -76,22 +78,11 @@ def forced_launch(python: Path) -> process.Launch:
 
 
 def whole_command_launch(python: Path) -> process.Launch:
-    """The command line that serves GLM-4.7 on GPUs, whole but for the number of workers, on two CPU cores."""
-    return process.Launch(
-        python=python,
-        model=str(tiny_glm(python, mtp=True)),
-        served_name="glm-4.7-fp8",
-        label="tiny GLM-4.7 with MTP",
-        flags=(
-            *("--tensor-parallel-size", "2"),
-            *("--speculative-config.method", "mtp", "--speculative-config.num_speculative_tokens", "1"),
-            *PARSERS,
-            # What the CPU needs besides: bfloat16, a short context, a block size it can do, no compilation.
-            *("--dtype", "bfloat16", "--max-model-len", "4096", "--max-num-seqs", "4", "--block-size", "32"),
-            *("--enforce-eager",),
-        ),
-        environment=ENVIRONMENT | {"VLLM_CPU_OMP_THREADS_BIND": "0|1"},
-    )
+    """What `glm-lsp engine start --model FOLDER` starts, with MTP and two workers, on two CPU cores."""
+    model = replace(models.from_folder(tiny_glm(python, mtp=True)), served="glm-4.7-fp8")
+    bound = {"VLLM_CPU_OMP_THREADS_BIND": "0|1"}
+    choice = choosing.on_processor(model, Wishes(max_len=4096, socket=""), python, environment=bound)
+    return choice.launches[0]
 
 
 def tool_call(name: str, **arguments: Any) -> str:

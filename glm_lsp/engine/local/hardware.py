@@ -15,15 +15,19 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 import shutil
 import subprocess
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import psutil
 
 from glm_lsp.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Vendor = Literal["nvidia", "amd"]
 GIB = 1 << 30
@@ -112,6 +116,12 @@ def find() -> Hardware:
     return Hardware((tuple(gpus),) if gpus else (), said, psutil.virtual_memory().total)
 
 
+def visible(environment: Mapping[str, str] = os.environ) -> list[int]:
+    """The numbers in `CUDA_VISIBLE_DEVICES`, by which vLLM counts from 0; empty where it is not set or names otherwise."""
+    words = [word.strip() for word in environment.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    return [int(word) for word in words] if all(word.isdecimal() for word in words) else []
+
+
 def _nvidia() -> list[Gpu]:
     import pynvml  # type: ignore[import-untyped]  # noqa: PLC0415 - only where someone asks which GPUs there are
 
@@ -120,7 +130,7 @@ def _nvidia() -> list[Gpu]:
     except pynvml.NVMLError:
         return []
     try:
-        return [_from_nvml(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
+        return [_from_nvml(pynvml, index) for index in visible() or range(pynvml.nvmlDeviceGetCount())]
     except pynvml.NVMLError:
         return []
     finally:

@@ -16,6 +16,9 @@ from glm_lsp.errors import StateError
 
 SOCKET_PATH_LIMIT = 107  # bytes that fit into sockaddr_un.sun_path with its closing zero (unix(7))
 
+SHORT = "glm-lsp-engine-"
+"""How the names of folders begin that hold a socket alone."""
+
 
 def state_dir() -> Path:
     """What outlives a reboot: the log. `GLM_LSP_STATE_DIR` replaces the default."""
@@ -53,12 +56,12 @@ def private(folder: Path) -> Path:
     return folder
 
 
-def socket_in(folder: Path) -> Path:
-    """A path for the engine's socket in `folder`, or in a fresh private folder where that path would be too long."""
-    socket = folder / "engine.sock"
+def socket_in(folder: Path, name: str = "engine") -> Path:
+    """A path for an engine's socket in `folder`, or in a fresh private folder where that path would be too long."""
+    socket = folder / f"{name}.sock"
     if len(os.fsencode(socket)) <= SOCKET_PATH_LIMIT:
         return socket
-    return Path(tempfile.mkdtemp(prefix="glm-lsp-", dir="/tmp")) / "engine.sock"
+    return Path(tempfile.mkdtemp(prefix=SHORT, dir="/tmp")) / f"{name}.sock"
 
 
 def models_dir() -> Path:

@@ -49,7 +49,7 @@ class Wishes:
         kv_offload: GiB of each host's memory for KV cache that does not fit on its GPUs; 0 for none.
         replicas: engines; None for as many as keep the most tokens.
         utilization: share of each GPU that vLLM may use; 0.92 is its default.
-        socket: where a host's only engine listens; several get a number each.
+        socket: where a host's only engine listens; several get a number each; empty for whoever starts it to say.
         port: where the first engine of a host listens when there are several hosts.
     """
 
@@ -189,7 +189,8 @@ def _address(wishes: Wishes, hosts: int, engine: int, layout: Layout) -> Iterato
             "Reached from other hosts through a tunnel or a proxy of yours: vLLM's own key guards /v1 alone.",
         )
         return
-    socket = wishes.socket
+    if not (socket := wishes.socket):
+        return
     if layout.per_host > 1:
         stem, dot, ending = socket.rpartition(".")
         socket = f"{stem}-{engine}.{ending}" if dot else f"{socket}-{engine}"

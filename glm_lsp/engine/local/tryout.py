@@ -21,7 +21,7 @@ from filelock import FileLock
 
 from glm_lsp.engine.local import convert_gguf, install, places
 from glm_lsp.engine.local.loading import Progress
-from glm_lsp.engine.local.process import Launch
+from glm_lsp.engine.local.record import Launch
 from glm_lsp.errors import LaunchFailed
 
 if TYPE_CHECKING:
