@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from glm_lsp.index import extract, git
@@ -268,6 +268,7 @@ class Builder:
             self._ranks.changed(self._lately())
         keeper = self.keeper
         changes = compare(self.listing, wanted, before, keeper.rows, language=language, worded=keeper.worded)
+        self.listing = replace(self.listing, seen={})  # soon it will be untrue, and it is large
         for path in keeper.failures.keys() - wanted:  # it could not be read, so no row tells that it is gone
             del keeper.failures[path]
         self._grounded = False

@@ -41,9 +41,8 @@ Row = tuple[str, str, str, int, int, int, int, str, str]
 """The fields of a definition, in their order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
-    """One definition.
+class Definition(NamedTuple):
+    """One definition: a row with names for its fields, since there may be very many.
 
     Attributes:
         name: its own name, as it is written.
@@ -93,7 +92,7 @@ def facts(path: str, text: str, *, seconds: float = SECONDS) -> Facts | None:
     found = found_in(path, text, seconds=seconds)
     if found is None:
         return None
-    return Facts(tuple(Definition(*row) for row in found.definitions), _named(found.uses), found.imports)
+    return Facts(tuple(map(Definition._make, found.definitions)), _named(found.uses), found.imports)
 
 
 class Found(NamedTuple):
@@ -151,7 +150,7 @@ def facts_from(
     """The facts that these captures tell, each node once for each capture; `starts` are the lines' bytes, if known."""
     page = _Page(data, is_ascii, starts if starts is not None else _line_starts(data))
     found = _all_of(language, page, captured)
-    return Facts(tuple(Definition(*row) for row in found.definitions), _named(found.uses), found.imports)
+    return Facts(tuple(map(Definition._make, found.definitions)), _named(found.uses), found.imports)
 
 
 class Spanned(Protocol):
