@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from indexes import commit, repository
 
-from benchmarks import context, retrieval, server
+from benchmarks import context, index, retrieval, server
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = server.Size(
@@ -105,3 +105,31 @@ def test_the_functions_that_a_commit_changed_are_looked_for_in_what_is_shown(his
     assert one["questions"] == 5
     assert one["functions"] == one["files"] == {"2000": 1.0, "8000": 1.0, "32000": 1.0}
     assert len(context.table(result)) == 3
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["in git", "outside git"])
+def test_a_start_on_files_that_have_not_changed_is_measured(*, inside: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "WARM", 1)
+    rows = {row["what"]: row for row in index._many(600, inside=inside)}
+    assert set(rows) == {index.FIRST, index.VERIFIED, "CPU of that, git's too"}
+    assert rows[index.FIRST]["limit"] == 50
+    assert 0 < rows[index.FIRST]["figure"] <= rows[index.VERIFIED]["figure"]
+
+
+def test_a_corpus_is_built_compared_with_its_peers_and_opened_again(
+    history: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "WARM", 1)
+    rows = {row["what"]: row["figure"] for row in index._corpus(history)}
+    assert rows["files"] >= 1
+    assert rows["definitions"] >= 1
+    assert {
+        index.FLOOR,
+        index.RATIO,
+        index.COLD0,
+        index.COLD1,
+        index.CPU1,
+        index.WORDS,
+        index.FIRST,
+        index.VERIFIED,
+    } <= rows.keys()

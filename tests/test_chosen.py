@@ -379,13 +379,19 @@ class TestAnIndexThatIsBeingMade:
 
     def test_definitions_are_not_waited_for_where_many_are_missing(self) -> None:
         slow = self.Slow(words=True, pending=5_000)
-        assert opening._is_ready(cast("Index", slow))
+        assert opening._is_ready(cast("Index", slow), opening.COLD_SECONDS)
         assert sum(timeout for tier, timeout in slow.waited if tier == 1) <= opening.SOON
 
     def test_they_are_where_few_are_missing(self) -> None:
         slow = self.Slow(words=True, pending=3)
-        assert opening._is_ready(cast("Index", slow))
+        assert opening._is_ready(cast("Index", slow), opening.COLD_SECONDS)
         assert 1.0 < sum(timeout for tier, timeout in slow.waited if tier == 1) <= opening.COLD_SECONDS + opening.SOON
 
     def test_without_words_a_turn_goes_without(self) -> None:
-        assert not opening._is_ready(cast("Index", self.Slow(words=False, pending=5_000)))
+        assert not opening._is_ready(cast("Index", self.Slow(words=False, pending=5_000)), opening.COLD_SECONDS)
+
+    def test_who_names_the_files_waits_for_the_map_no_longer_than_that(self) -> None:
+        slow = self.Slow(words=False, pending=5_000)
+        assert not opening._is_ready(cast("Index", slow), opening.SOON)
+        tried = sum(timeout for _, timeout in slow.waited)
+        assert tried <= 2 * opening.SOON, "none of these waits took its time here"

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from indexes import built, commit, everything, opened, repository
+from msgspec.structs import replace
 from stories import project
 
-from glm_lsp.index.extract import Job
+from glm_lsp.index.extract import Job, blob_id
 from glm_lsp.index.kinds import LARGEST
 from glm_lsp.index.postings import Postings
 from glm_lsp.index.workers import Done, Workers
@@ -335,6 +336,61 @@ def test_a_file_that_takes_too_long_ends_its_worker_and_is_noted_alone(tmp_path:
     finally:
         workers.close()
     assert why == {b"quick.py": "", b"also_quick.py": "", b"slow.py": "it kept its worker busy for too long"}
+
+
+def hanging(root: Path) -> Job:
+    """Two good files with one between them that Ruby's grammar needs minutes for."""
+    project(root, good_py="def good(): pass\n", also_py="def also(): pass\n")
+    (root / "bad.rb").write_bytes(b"%w(" * 66_000)
+    paths = (b"good.py", b"bad.rb", b"also.py")
+    return Job(1, os.fsencode(root), paths, tuple(blob_id((root / os.fsdecode(path)).read_bytes()) for path in paths))
+
+
+def answers(workers: Workers, job: Job, ends: queue.SimpleQueue[Done]) -> dict[bytes, tuple[str, int]]:
+    """What stood in the way of each file, and how many definitions it has."""
+    workers.submit(job)
+    said: dict[bytes, tuple[str, int]] = {}
+    while True:
+        end = ends.get(timeout=100)
+        assert end.reply is not None, "a worker could be started"
+        said.update(zip(end.job.paths, ((one.why, len(one.definitions)) for one in end.reply.parsed), strict=True))
+        if end.last:
+            return said
+
+
+def test_a_grammar_that_hangs_costs_its_worker_and_the_one_file(tmp_path: Path) -> None:
+    job = replace(hanging(tmp_path / "w"), seconds=4.0)
+    ends: queue.SimpleQueue[Done] = queue.SimpleQueue()
+    workers = Workers(1, ends.put)
+    try:
+        said = answers(workers, job, ends)
+    finally:
+        workers.close()
+    assert said == {
+        b"good.py": ("", 1),
+        b"bad.rb": ("it kept its worker busy for too long", 0),
+        b"also.py": ("", 1),
+    }
+
+
+def test_a_grammar_that_crashes_costs_its_worker_and_the_one_file(tmp_path: Path) -> None:
+    job = replace(hanging(tmp_path / "w"), seconds=100.0)
+    first, second, third = (
+        replace(job, paths=job.paths[at : at + 1], expected=job.expected[at : at + 1]) for at in range(3)
+    )
+    ends: queue.SimpleQueue[Done] = queue.SimpleQueue()
+    workers = Workers(1, ends.put)
+    try:
+        assert answers(workers, first, ends) == {b"good.py": ("", 1)}
+        (crashing,) = workers.pids
+        fault = threading.Timer(0.5, os.kill, (crashing, signal.SIGSEGV))
+        fault.start()
+        assert answers(workers, second, ends) == {b"bad.rb": ("it ended its worker (SIGSEGV)", 0)}
+        fault.join()
+        assert answers(workers, third, ends) == {b"also.py": ("", 1)}
+        assert crashing not in workers.pids
+    finally:
+        workers.close()
 
 
 def test_a_file_that_needs_too_much_memory_costs_nothing_but_itself(tmp_path: Path) -> None:

@@ -143,6 +143,24 @@ def test_nothing_behind_a_link_is_listed(tmp_path: Path) -> None:
     assert plain.files(root) == []
 
 
+def test_loops_of_links_are_neither_followed_nor_an_end(tmp_path: Path) -> None:
+    """Followed, the links of each folder would lead to four to the power of forty paths, and the chain to an error."""
+    root = repository(tmp_path / "w", a_py="a = 1\n")
+    folder = root
+    for depth in range(40):
+        for name in ("up", "again", "top"):
+            (folder / name).symlink_to({"up": "..", "again": ".", "top": root}[name])
+        (folder / f"f{depth}.py").write_text(f"a = {depth}\n")
+        folder /= "d"
+        folder.mkdir()
+    for number in range(60):  # more than the system follows
+        (root / f"chain{number}").symlink_to(f"chain{(number + 1) % 60}")
+    expected = sorted(["a.py", *("d/" * depth + f"f{depth}.py" for depth in range(40))])
+    assert list(walk(root).paths) == expected
+    assert plain.files(root) == expected
+    assert sorted(plain._files(root)) == expected
+
+
 RULES = {
     "plain": {".gitignore": b"*.log\n/build/\n!keep.log\n", "src/.gitignore": b"*.tmp\n!b.tmp\n"},
     "not UTF-8": {".gitignore": b"*.log\n\xff\xfe*.tmp\n*.bak\n"},

@@ -133,3 +133,14 @@ def test_the_names_in_a_question_come_as_written_in_order_and_once() -> None:
         "is_it",
         "größe2",
     ]
+
+
+@pytest.mark.parametrize("word", ["read_http_file2", "READ_HTTP_FILE2", "readHTTPFile2", "Read_httpFile2"])
+def test_a_word_gives_the_same_parts_however_it_is_written(word: str) -> None:
+    assert set(listed(word)) == {term(word.lower()), *map(term, ("read", "http", "file", "file2"))}
+
+
+def test_of_a_very_large_file_whole_words_are_listed_and_no_parts() -> None:
+    found = listed("REG_SHIFT_value été_haut " * 50_000)
+    assert set(found) == {term("reg_shift_value"), term("été_haut"), term("été"), term("haut")}
+    assert words.whole("Reg_Shift_Value") in found

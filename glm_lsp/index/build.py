@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from glm_lsp.index import extract, git
@@ -37,7 +37,10 @@ BATCH = 500
 """Files in one transaction."""
 
 FEW = 64
-"""So many files are read for their words at once; for more, processes are started."""
+"""So many files are read for their words here at once."""
+
+HERE = 400
+"""So many files are read here, which is done before a process has started; for more, processes are started."""
 
 SMALL = 1_000_000
 """Bytes of a file that is read for its words in this process."""
@@ -268,6 +271,7 @@ class Builder:
             self._ranks.changed(self._lately())
         keeper = self.keeper
         changes = compare(self.listing, wanted, before, keeper.rows, language=language, worded=keeper.worded)
+        self.listing = replace(self.listing, seen={})  # soon it will be untrue, and it is large
         for path in keeper.failures.keys() - wanted:  # it could not be read, so no row tells that it is gone
             del keeper.failures[path]
         self._grounded = False
@@ -316,8 +320,8 @@ class Builder:
     # --- reading and parsing ---------------------------------------------------------------------------------------
 
     def _read_few(self) -> None:
-        """Reads a few files here, which is done before a process would have started; large ones are left to one."""
-        if not self._to_read or self._reading or not (self._grounded or len(self._to_read) <= FEW):
+        """Reads a few files here; large ones are left to a process."""
+        if not self._to_read or self._reading or not (self._grounded or len(self._to_read) <= HERE):
             return
         taken = self._to_read.take(FEW)
         self._reading.update(taken)

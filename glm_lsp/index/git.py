@@ -20,6 +20,8 @@ QUIET = ("-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
 
 REGULAR = {"100644", "100755"}
 
+_PLAIN = ("H 100644 ", "H 100755 ")
+
 
 @dataclass(slots=True)
 class Found:
@@ -106,6 +108,11 @@ def _enter(root: Path, prefix: str, under: Sequence[str], found: Found, folders:
     doubtful = {prefix + name for name in modified}
     inside: list[str] = []
     for entry in tracked:
+        if entry[49:52] == " 0\t" and entry.startswith(_PLAIN):  # as nearly all are, in a half of the time
+            path = prefix + entry[52:]
+            if path not in doubtful and folders.real(path):  # else it is among those that are looked at below
+                found.blobs[path] = entry[9:49]
+            continue
         head, _, name = entry.partition("\t")
         tag, mode, blob, stage = head.split(" ")
         path = prefix + name

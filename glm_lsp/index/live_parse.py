@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import time
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -184,8 +184,7 @@ class _Live:
             touches = one.first_line <= last - shift and one.last_line >= first
             moved = one
             if shift and one.last_line > last - shift:
-                moved = replace(
-                    one,
+                moved = one._replace(
                     first_line=one.first_line + (shift if one.first_line > last - shift else 0),
                     last_line=one.last_line + shift,
                     line=one.line + (shift if one.line > last - shift else 0),

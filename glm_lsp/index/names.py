@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import difflib
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+import sys
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from glm_lsp.store.index_rows import initials
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from glm_lsp.index.current import Buffer
     from glm_lsp.languages.facts import Definition
@@ -24,11 +25,16 @@ How = Literal["exact", "prefix", "substring", "fuzzy"]
 CANDIDATES = 2000
 """Names that are compared letter by letter in a fuzzy search."""
 
+_ENCODING, _ERRORS = (
+    sys.getfilesystemencoding(),
+    sys.getfilesystemencodeerrors(),
+)  # as `os.fsdecode`, which takes longer
+_ORDER = itemgetter(slice(4))  # by fit, then by what is shorter, by file and by line
+
 _WORTH = 0.55  # of a fuzzy match; below it, a name has little to do with what was asked
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A definition, the file it is in, and how well its name fits, from 0 to 1."""
 
     path: str
@@ -42,29 +48,25 @@ def find(rows: IndexRows, buffers: Mapping[str, Buffer], name: str, how: How, li
         return []
     typed = {path: buffer.facts for path, buffer in buffers.items() if buffer.facts is not None}
     more = limit + 50 * len(typed)  # the rows of open files are passed over
-    from glm_lsp.languages.facts import Definition as made  # noqa: N813, PLC0415 - the grammars' library costs time at the start
-
-    hits = _hits(rows, name, how, more)
     fits: dict[str, float] = {}
-    found: list[Found] = []
-    for raw, row in hits:
-        path = os.fsdecode(raw)
+    ranked: list[tuple[float, int, str, int, Sequence[Any]]] = []  # in the order in which they are told
+    for raw, row in _hits(rows, name, how, more):
+        path = str(raw, _ENCODING, _ERRORS)
         if path in typed:
             continue
         fit = fits.get(row[0])
         if fit is None:  # one name may have many definitions
             fit = fits[row[0]] = 1.0 if how == "exact" else score(name, row[0], how)
-        found.append(Found(path, made(*row), fit))
+        ranked.append((-fit, len(row[0]), path, row[3], row))
     for path, facts in typed.items():
         for definition in facts.definitions:
             fit = score(name, definition.name, how)
             if fit > 0:
-                found.append(Found(path, definition, fit))
-    if how != "exact":
-        found.sort(key=lambda one: (-one.score, len(one.definition.name), one.path, one.definition.first_line))
-    else:
-        found.sort(key=lambda one: (one.path, one.definition.first_line))
-    return found[:limit]
+                ranked.append((-fit, len(definition.name), path, definition.first_line, definition))
+    ranked.sort(key=_ORDER)
+    from glm_lsp.languages.facts import Definition  # noqa: PLC0415 - the grammars' library costs time at the start
+
+    return [Found(path, Definition._make(row), -fit) for fit, _, path, _, row in ranked[:limit]]
 
 
 def files(rows: IndexRows, buffers: Mapping[str, Buffer], name: str, limit: int) -> list[str]:
@@ -102,7 +104,7 @@ def definition_of(row: DefinitionRow) -> Definition:
     """The definition that a row holds."""
     from glm_lsp.languages.facts import Definition  # noqa: PLC0415 - the grammars' library costs time at the start
 
-    return Definition(*row)
+    return Definition._make(row)
 
 
 def _hits(rows: IndexRows, name: str, how: How, limit: int) -> list[Hit]:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from glm_lsp.index.current import Content
 from glm_lsp.index.kinds import Kind
@@ -58,8 +59,12 @@ class Changes:
 def stored(rows: IndexRows) -> dict[str, Stored]:
     """Every file that has rows."""
     kinds = {int(kind): kind for kind in Kind}
+    encoding, errors = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
+    new: Callable[..., Any] = tuple.__new__  # a third of the cost of calling the class, and there may be very many
     return {
-        os.fsdecode(path): Stored(content, size, changed, Content(oid, length, kinds[kind], state, note))
+        str(path, encoding, errors): new(
+            Stored, (content, size, changed, new(Content, (oid, length, kinds[kind], state, note)))
+        )
         for path, content, size, changed, oid, length, kind, state, note in rows.files()
     }
 
@@ -88,7 +93,7 @@ def compare(
     kept = {
         path: row
         for path, row in before.items()
-        if path in wanted and (blobs.get(path) == row.detail.oid.hex() or _same(listing, path, row))
+        if path in wanted and (blobs.get(path) == row[3][0].hex() or _same(listing, path, row))
     }
     known = worded({row.content for row in kept.values() if row.detail.kind <= worded_to})
     lookups: dict[str, tuple[bytes, str]] = {}
@@ -120,13 +125,13 @@ def trusted(changed: int) -> int:
 
 
 def _same(listing: Listing, path: str, row: Stored) -> bool:
-    """Whether a file still is what was read: by git's id, else by its size and change time."""
-    if listing.blobs.get(path) == row.detail.oid.hex():
-        return True
+    """Whether a file still is what was read, by its size and change time."""
     if row.changed <= 0:
         return False
-    try:
-        info = os.lstat(f"{listing.root}/{path}")
-    except (OSError, ValueError):
-        return False
-    return stat.S_ISREG(info.st_mode) and (info.st_size, info.st_ctime_ns) == (row.size, row.changed)
+    if (seen := listing.seen.get(path)) is None:
+        try:
+            info = os.lstat(f"{listing.root}/{path}")
+        except (OSError, ValueError):
+            return False
+        seen = (info.st_size, info.st_ctime_ns) if stat.S_ISREG(info.st_mode) else None
+    return seen == (row.size, row.changed)

@@ -44,6 +44,7 @@ class Listing:
         git: whether git gave the answer.
         blobs: git's id of the content, for tracked files that are as they were committed or staged.
         nested: folders that are repositories of their own, with a slash behind.
+        seen: size and change time (ns) of files, where the walk has just looked at them.
     """
 
     root: Path
@@ -51,6 +52,7 @@ class Listing:
     git: bool
     blobs: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     nested: tuple[str, ...] = field(default=(), compare=False)
+    seen: Mapping[str, tuple[int, int]] = field(default_factory=dict, compare=False, repr=False)
 
     @functools.cached_property
     def path_set(self) -> frozenset[str]:
@@ -101,7 +103,8 @@ def walk(root: Path) -> Listing:
     root = root.resolve()
     found = git.listed(root)
     if found is None:
-        return Listing(root, tuple(plain.files(root)), git=False)
+        seen = plain.seen(root)
+        return Listing(root, tuple(sorted(seen)), git=False, seen=seen)
     return Listing(
         root, tuple(sorted({*found.blobs, *found.others})), git=True, blobs=found.blobs, nested=tuple(found.nested)
     )

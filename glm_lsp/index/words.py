@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Numbers: TypeAlias = np.ndarray[Any, np.dtype[np.integer[Any]]]
 
-VERSION = 1
+VERSION = 2
 """Goes up when the same text gives other terms; lists written under another version are of no use."""
 
 ANYWHERE = 0
@@ -34,6 +34,10 @@ Packed = tuple[bytes, bytes, int]
 """What `counts` gives for a file."""
 
 LONGEST = 64  # bytes of a word that count: whatever goes on longer is data
+
+WHOLE_ONLY = 1_000_000
+"""Bytes of a file from which on its words are listed whole alone: it is data, such as the registers of a device, with
+more names than all other files together, and nobody looks for a part of one."""
 
 UNLISTED = frozenset(
     """and are as at be bool break by case catch class const continue def default do elif else end enum except export
@@ -69,13 +73,14 @@ def counts(data: bytes) -> Packed:
     """
     words = data.translate(_SEPARATED).split()
     found = Counter(words)
-    packed = [_terms_of[word] for word in found]
+    packed = [_terms_of[word] for word in found] if len(data) < WHOLE_ONLY else list(map(_whole_term, found))
     terms = np.frombuffer(b"".join(packed), dtype="<u4")
     if not len(terms):
         return b"", b"", len(words)
     # Term and count share a number, so that one sort brings equal terms together with their counts.
     both = terms.astype(np.uint64) << np.uint64(32)
-    both |= np.repeat(np.array(list(found.values()), dtype=np.uint64), np.array(list(map(len, packed))) >> 2)
+    lengths = np.fromiter(map(len, packed), np.int64, len(packed)) >> 2
+    both |= np.repeat(np.fromiter(found.values(), np.uint64, len(packed)), lengths)
     both.sort()
     terms = (both >> np.uint64(32)).astype("<u4")
     first = np.flatnonzero(np.concatenate((_ONE, terms[1:] != terms[:-1])))
@@ -160,15 +165,23 @@ def _ascii_terms(word: bytes) -> list[int]:
     return list(struct.unpack(f"<{len(packed) >> 2}I", packed))
 
 
-def _packed_terms(word: bytes) -> bytes:
+def _whole_term(word: bytes) -> bytes:
+    if not word.isascii():
+        return _foreign_terms(word)
     lower = word.lower()
-    if len(lower) < 2 or lower[0] <= _NINE or lower in _UNLISTED:
+    return b"" if len(lower) < 2 or lower[0] <= _NINE or lower in _UNLISTED else _pack(crc32(lower[:LONGEST]))
+
+
+def _packed_terms(word: bytes) -> bytes:
+    whole = _whole_term(word)
+    if not whole:
         return b""
-    whole = _pack(crc32(lower[:LONGEST]))
+    lower = word.lower()
     if lower == word and word.isalpha():  # as most words are
         return whole
     terms = [whole]
-    for part in _ASCII_PART.findall(word):
+    # Taking a word apart by its underscores is much cheaper than by its capitals.
+    for part in lower.split(b"_") if word in (lower, word.upper()) else _ASCII_PART.findall(word):
         terms += _parts_of[part]
     return b"".join(terms if len(terms) < 3 and terms[0] != terms[-1] else dict.fromkeys(terms))
 
@@ -179,11 +192,13 @@ class _Parts(dict[bytes, tuple[bytes, ...]]):
     def __missing__(self, part: bytes) -> tuple[bytes, ...]:
         if len(self) >= _Terms.MOST:
             self.clear()
-        small = part.lower()
-        terms = [small] if len(small) > 1 and small not in _UNLISTED else []
-        if small[-1] <= _NINE and len(letters := small.rstrip(b"0123456789")) > 1 and letters not in _UNLISTED:
-            terms.append(letters)
-        found = self[part] = tuple(_pack(crc32(one[:LONGEST])) for one in terms)
+        terms = []
+        for small in [part.lower()] if part.isalpha() else _ASCII_PART.findall(part.lower()):
+            if len(small) > 1 and small not in _UNLISTED:
+                terms.append(small)
+            if small[-1] <= _NINE and len(letters := small.rstrip(b"0123456789")) > 1 and letters not in _UNLISTED:
+                terms.append(letters)
+        found = self[part] = tuple([_pack(crc32(one[:LONGEST])) for one in terms])
         return found
 
 

@@ -9,6 +9,7 @@ quarter of a parse, and a sixth each goes to the nodes of all identifiers, their
 
 from __future__ import annotations
 
+import functools
 import re
 from bisect import bisect_right
 from collections import defaultdict
@@ -40,9 +41,8 @@ Row = tuple[str, str, str, int, int, int, int, str, str]
 """The fields of a definition, in their order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
-    """One definition.
+class Definition(NamedTuple):
+    """One definition: a row with names for its fields, since there may be very many.
 
     Attributes:
         name: its own name, as it is written.
@@ -92,7 +92,7 @@ def facts(path: str, text: str, *, seconds: float = SECONDS) -> Facts | None:
     found = found_in(path, text, seconds=seconds)
     if found is None:
         return None
-    return Facts(tuple(Definition(*row) for row in found.definitions), _named(found.uses), found.imports)
+    return Facts(tuple(map(Definition._make, found.definitions)), _named(found.uses), found.imports)
 
 
 class Found(NamedTuple):
@@ -150,7 +150,7 @@ def facts_from(
     """The facts that these captures tell, each node once for each capture; `starts` are the lines' bytes, if known."""
     page = _Page(data, is_ascii, starts if starts is not None else _line_starts(data))
     found = _all_of(language, page, captured)
-    return Facts(tuple(Definition(*row) for row in found.definitions), _named(found.uses), found.imports)
+    return Facts(tuple(map(Definition._make, found.definitions)), _named(found.uses), found.imports)
 
 
 class Spanned(Protocol):
@@ -223,7 +223,8 @@ def _definitions(
             outer.pop()
             last = None
         last = node
-        parts = parts_of(data[name_start:name_end].decode("utf-8", "replace"), kind)
+        written = data[name_start:name_end].decode("utf-8", "replace")
+        parts = parts_of(written, kind)
         name = parts[-1]
         if owner:
             parts.insert(0, owner)
@@ -234,11 +235,12 @@ def _definitions(
         outer.append((end, qualified, kind))
         if kind == "scope":
             continue
-        at = name_end - len(name.encode())
-        if at != name_start and data[at:name_end] != name.encode():
-            at = name_start
+        at = name_start
+        if name is not written and data[name_end - len(name.encode()) : name_end] == name.encode():
+            at = name_end - len(name.encode())
         own.append((at, name_end))
-        body = _body(node)
+        # A macro has no body, and a file of them very many of these.
+        body = 0 if kind == "constant" and data.startswith(b"#define", head) else _body(node)
         row = bisect_right(starts, at) - 1
         column = at - starts[row]
         yield (
@@ -295,7 +297,7 @@ def _found(data: bytes, captured: Mapping[str, Sequence[tree_sitter.Node]]) -> l
             continue
         first, last, whole = wider or (start, end, node)
         wider = None
-        head = _head(whole) if data[first : first + 1] in _DECORATED else first
+        head = _head(whole) if data.startswith(_DECORATED, first) else first
         for name_start, name_end in names[at]:
             found.append(_Found(first, last, head, node, name_start, name_end, owners.get(at, ""), kind))
     return found
@@ -352,7 +354,9 @@ def _body(node: tree_sitter.Node) -> int:
 
 def _signature(language: Language, head: bytes, is_head: bool) -> str:
     """The head on one line; what is no head alone ends where a body or a line does, outside of brackets."""
-    if not is_head:
+    if not is_head and _OPENING.search(line := head.partition(b"\n")[0]) is None:
+        head = line
+    elif not is_head:
         depth = 0
         for mark in _MARKS.finditer(head):
             sign = mark.group()
@@ -360,16 +364,21 @@ def _signature(language: Language, head: bytes, is_head: bool) -> str:
                 head = head[: mark.start()]
                 break
             depth += 1 if sign in b"([{" else -1 if sign in b")]}" else 0
-    if language.comment and language.comment.encode() in head:
-        head = re.sub(
-            rb"(?:^|\s)" + re.escape(language.comment.encode()) + rb"(?:\s.*)?$", b"", head, flags=re.MULTILINE
-        )
+    sign, comment = _comment(language.comment)
+    if sign and sign in head:
+        head = comment.sub(b"", head)
     words = " ".join(head.decode("utf-8", "replace").split())
     if words.endswith("=>"):
         words = words[:-2].rstrip()
     elif words.endswith(_TRAILING):
         words = words[:-1].rstrip()
     return words[:SIGNATURE]
+
+
+@functools.cache
+def _comment(sign: str) -> tuple[bytes, re.Pattern[bytes]]:
+    """The sign that begins a comment, and what finds such a comment at the end of a line."""
+    return sign.encode(), re.compile(rb"(?:^|\s)" + re.escape(sign.encode()) + rb"(?:\s.*)?$", re.MULTILINE)
 
 
 # --- documentation ---------------------------------------------------------------------------------------------------
@@ -383,7 +392,7 @@ def _doc(language: Language, page: _Page, start: int, body: int) -> str:
             return _first_line(data[string.end() : string.end() + 4 * DOC].split(string.group(1))[0])
     row = bisect_right(starts, start) - 1
     first = row
-    sign = language.comment.encode()
+    sign = _comment(language.comment)[0]
     above = data[starts[row - 1] : starts[row]].strip() if row else b""
     if sign and above.startswith(sign):
         while first and row - first < _HIGHEST and data[starts[first - 1] : starts[first]].lstrip().startswith(sign):
@@ -452,8 +461,9 @@ def imports_from(data: bytes, captured: Mapping[str, Sequence[Spanned]]) -> tupl
     return tuple(dict.fromkeys(name for name in imports if name and not _ELSEWHERE.match(name)))
 
 
-_DECORATED = frozenset({b"@", b"[", b"#"})
+_DECORATED = (b"@", b"[", b"#[")
 _DECORATION = re.compile("decorator|annotation|attribute|^line_comment$|^comment$")
+_OPENING = re.compile(rb"[({\[\r]|=>")
 _MARKS = re.compile(rb"[(){}\[\]\n\r]|=>")
 _ENDS = frozenset({b"{", b"\n", b"\r", b"=>"})
 _TRAILING = ("{", ":", "=", ";", ",", "\\")

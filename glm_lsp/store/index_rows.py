@@ -283,6 +283,8 @@ class IndexRows:
 
 def initials(name: str) -> str:
     """The first letters of a name's parts, in lower case: "rf" of `read_file` and of `ReadFile`."""
+    if name.isascii() and name.isidentifier() and name.islower():  # as most are, and so it takes a fifth of the time
+        return "".join([part[0] for part in name.split("_") if part])
     return "".join(_FIRST_LETTERS.findall(name)).lower()
 
 

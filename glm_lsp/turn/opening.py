@@ -38,7 +38,10 @@ COLD_SECONDS = 1.5
 """How long an index that was just opened is waited for; then the turn goes without."""
 
 SOON = 0.4
-"""Seconds of these after which definitions are waited for only where few are missing; words do as well."""
+"""Seconds of these after which definitions are waited for only where few are missing; words do as well.
+
+Who names the files waits no longer than this at all, since only the map is made of the index then.
+"""
 
 NEARLY = 100
 """Files still to be parsed, up to which it is worth the rest of the time."""
@@ -135,7 +138,7 @@ def _looked(
 ) -> Look:
     first = not conversation.messages
     asks = not ask.paths or (ask.paths == listing.paths and not whole)
-    if not (first or asks) or not _is_ready(index):
+    if not (first or asks) or not _is_ready(index, COLD_SECONDS if asks else SOON):
         return Look(whole=whole)
     overview = ""
     if first and len(listing.paths) > FEW_FILES and settings.map_tokens:
@@ -157,15 +160,15 @@ def _looked(
     return Look(overview, whole, fresh, complete, _files(pieces, complete), choice.candidates, hints)
 
 
-def _is_ready(index: Index) -> bool:
-    """Waits for the words of all files, and for their definitions where these are there soon."""
+def _is_ready(index: Index, most: float) -> bool:
+    """Waits so long for the words of all files, and for their definitions where these are there soon."""
     began = time.monotonic()
-    if index.wait(1, min(SOON, COLD_SECONDS)):
+    if index.wait(1, min(SOON, most)):
         return True
-    left = COLD_SECONDS - (time.monotonic() - began)
+    left = most - (time.monotonic() - began)
     if left > 0 and index.status.pending <= NEARLY and index.wait(1, left):
         return True
-    return index.wait(0, max(0.0, COLD_SECONDS - (time.monotonic() - began)))
+    return index.wait(0, max(0.0, most - (time.monotonic() - began)))
 
 
 def _files(pieces: Sequence[Piece], complete: Collection[str]) -> tuple[ChosenFile, ...]:
