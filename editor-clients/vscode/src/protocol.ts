@@ -483,6 +483,8 @@ export interface ToolCall {
   name: string;
   /** The JSON text of an object, as the model wrote it. */
   arguments: string;
+  /** Verb and object for a person, as in the event `toolCall`. */
+  title?: string;
 }
 
 /** One message of a conversation. */
@@ -497,6 +499,10 @@ export interface Message {
   toolCalls?: Array<ToolCall>;
   /** The call that a tool's message answers. */
   callId?: string;
+  /** Which turn it belongs to, from 0; `glm/conversation/fork` counts them so. */
+  turn?: number;
+  /** Of a user's message, the person's own words; empty where the message is the server's. */
+  words?: string;
 }
 
 /** What was said, in full. */

@@ -294,6 +294,7 @@ M.version = 1
 ---@field id string Names it.
 ---@field name string The tool.
 ---@field arguments string The JSON text of an object, as the model wrote it.
+---@field title? string Verb and object for a person, as in the event `toolCall`.
 
 --- One message of a conversation.
 ---@class glm_lsp.Message
@@ -302,6 +303,8 @@ M.version = 1
 ---@field thinking? string What the model thought before it.
 ---@field toolCalls? glm_lsp.ToolCall[] What the model called with it.
 ---@field callId? string The call that a tool's message answers.
+---@field turn? integer Which turn it belongs to, from 0; `glm/conversation/fork` counts them so.
+---@field words? string Of a user's message, the person's own words; empty where the message is the server's.
 
 --- What was said, in full.
 ---@class glm_lsp.ConversationResult
