@@ -1,0 +1,146 @@
+// Installs the server into an environment of its own. Never touches another Python than that, and never runs unasked.
+import { execFile, spawn } from "node:child_process";
+import { access, mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import * as vscode from "vscode";
+import { Problem } from "../glm";
+
+const PYTHONS = ["python3", "python3.14", "python3.13", "python3.12", "python3.11", "python"];
+const MARK = ".installed";
+
+/** The program that this extension installed; empty where it did not. */
+export async function installed(context: vscode.ExtensionContext): Promise<string> {
+  const home = homeOf(context);
+  try {
+    await access(join(home, MARK));
+    return join(home, "bin", "glm-lsp");
+  } catch {
+    return "";
+  }
+}
+
+/** Installs or replaces it. Fails with a Problem. */
+export async function install(
+  context: vscode.ExtensionContext,
+  report: (line: string) => void,
+  token: vscode.CancellationToken,
+): Promise<string> {
+  const python = await findPython();
+  const home = homeOf(context);
+  await rm(home, { recursive: true, force: true });
+  await mkdir(context.globalStorageUri.fsPath, { recursive: true });
+  try {
+    report(vscode.l10n.t("Making a Python environment"));
+    await run(python, ["-m", "venv", home], () => {}, token);
+    const pip = ["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off"];
+    await run(join(home, "bin", "python"), [...pip, await source(context)], (line) => report(short(line)), token);
+    await writeFile(join(home, MARK), `${new Date().toISOString()}\n`);
+  } catch (error) {
+    await rm(home, { recursive: true, force: true });
+    throw error;
+  }
+  return join(home, "bin", "glm-lsp");
+}
+
+function homeOf(context: vscode.ExtensionContext): string {
+  return join(context.globalStorageUri.fsPath, "server");
+}
+
+/** What pip installs: the wheel that came with the extension, else the package of that name. */
+async function source(context: vscode.ExtensionContext): Promise<string> {
+  const folder = join(context.extensionPath, "wheels");
+  const wheels = await readdir(folder).catch(() => [] as string[]);
+  const wheel = wheels.find((name) => name.endsWith(".whl"));
+  return wheel ? join(folder, wheel) : "glm-lsp";
+}
+
+/** A Python that is new enough and can make environments. */
+async function findPython(): Promise<string> {
+  let tooOld = "";
+  let bare = "";
+  const script = "import sys; print('.'.join(map(str, sys.version_info[:2]))); import venv, ensurepip";
+  for (const python of PYTHONS) {
+    const { out, ok } = await new Promise<{ out: string; ok: boolean }>((resolve) => {
+      execFile(python, ["-c", script], { timeout: 20_000 }, (error, out) => resolve({ out: out.trim(), ok: !error }));
+    });
+    const [major = 0, minor = 0] = out.split(".").map(Number);
+    if (major < 3 || (major === 3 && minor < 11)) {
+      tooOld ||= out && `${python} ${out}`;
+    } else if (ok) {
+      return python;
+    } else {
+      bare ||= python;
+    }
+  }
+  if (bare) {
+    throw new Problem(
+      vscode.l10n.t("{0} cannot make environments: its module venv is not complete.", bare),
+      vscode.l10n.t("On Debian and Ubuntu: apt install python3-venv."),
+      "no-venv",
+    );
+  }
+  const hint = vscode.l10n.t("Install Python 3.11 or later, or set glm.server.path to a glm-lsp that you have.");
+  throw tooOld
+    ? new Problem(vscode.l10n.t("Python 3.11 or later is needed; here is {0}.", tooOld), hint, "python-too-old")
+    : new Problem(vscode.l10n.t("There is no Python on this machine."), hint, "no-python");
+}
+
+/** Why pip failed, from what it wrote. */
+export function whyPipFailed(output: string): Problem {
+  const offline =
+    /NewConnectionError|Temporary failure in name resolution|Name or service not known|ConnectTimeout|Could not connect|No route to host|nodename nor servname/;
+  if (offline.test(output)) {
+    return new Problem(
+      vscode.l10n.t("The package index cannot be reached."),
+      vscode.l10n.t("Connect to a network, or install glm-lsp by hand and set glm.server.path."),
+      "offline",
+    );
+  }
+  const last =
+    output
+      .trim()
+      .split("\n")
+      .filter((line) => /error/i.test(line))
+      .at(-1) ??
+    output.trim().split("\n").at(-1) ??
+    "";
+  return new Problem(last.replace(/^ERROR:\s*/i, ""), vscode.l10n.t("The log has all of it."), "pip");
+}
+
+/** `Collecting numpy>=2.1 (from glm-lsp)` as `Collecting numpy`. */
+export function short(line: string): string {
+  return /^(\S+ [\w.-]+)/.exec(line.trim())?.[1] ?? "";
+}
+
+function run(
+  command: string,
+  args: string[],
+  onLine: (line: string) => void,
+  token: vscode.CancellationToken,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
+    const stop = token.onCancellationRequested(() => child.kill());
+    let output = "";
+    const take = (chunk: Buffer) => {
+      const text = chunk.toString();
+      output += text;
+      for (const line of text.split("\n")) {
+        onLine(line);
+      }
+    };
+    child.stdout.on("data", take);
+    child.stderr.on("data", take);
+    child.on("error", (error) => reject(Problem.of(error)));
+    child.on("close", (code) => {
+      stop.dispose();
+      if (token.isCancellationRequested) {
+        reject(new vscode.CancellationError());
+      } else if (code === 0) {
+        resolve();
+      } else {
+        reject(whyPipFailed(output));
+      }
+    });
+  });
+}
