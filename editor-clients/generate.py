@@ -1,18 +1,19 @@
 """Writes what is derived from a definition: the pages of settings and protocol, its types, the plug-ins' options.
 
-Never edits by hand what it writes; `--check` fails where a file is not current.
+Never edits by hand what it writes; `--check` fails where a file is not current or a translation is missing.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
+import re
 import sys
 import textwrap
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, get_type_hints
 
 import msgspec
 from msgspec import inspect as shapes
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 PROSE = Path(__file__).resolve().parent / "protocol.head.md"
 NVIM = Path(__file__).resolve().parent / "nvim"
+VSCODE = Path(__file__).resolve().parent / "vscode"
 
 
 def settings_page() -> str:
@@ -451,6 +453,74 @@ def _filled(text: str, indent: str = "    ") -> list[str]:
     )
 
 
+# --- the settings of the VS Code extension -------------------------------------------------------------------------
+
+
+def vscode_manifest() -> str:
+    """`package.json` with the server's settings behind the extension's own; all else in it is written by hand."""
+    manifest = json.loads((VSCODE / "package.json").read_text(encoding="utf-8"))
+    configuration = manifest["contributes"]["configuration"]
+    own = [section for section in configuration if section["id"] not in _section_names()]
+    manifest["contributes"]["configuration"] = [*own, *map(_vscode_section, _section_names())]
+    return _json(manifest)
+
+
+def vscode_words() -> str:
+    """`package.nls.json` with the settings' sentences behind those written by hand."""
+    words = json.loads((VSCODE / "package.nls.json").read_text(encoding="utf-8"))
+    own = {key: text for key, text in words.items() if not key.startswith("server.")}
+    for name, _, options in settings.sections():
+        own[f"server.{name}"] = name.upper() if name == "mcp" else name.capitalize()
+        for option in options:
+            own[f"server.{name}.{option.name}"] = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", option.metadata["doc"])
+    return _json(own)
+
+
+def untranslated() -> list[str]:
+    """What is said in English only, or in Chinese only, of the extension's manifest."""
+    english = json.loads(vscode_words())
+    chinese = json.loads((VSCODE / "package.nls.zh-cn.json").read_text(encoding="utf-8"))
+    return sorted(english.keys() ^ chinese.keys())
+
+
+@cache
+def _section_names() -> tuple[str, ...]:
+    return tuple(name for name, _, _ in settings.sections())
+
+
+def _vscode_section(name: str) -> dict[str, Any]:
+    found = next(section for section in settings.sections() if section[0] == name)
+    hints = get_type_hints(found[1])
+    properties = {
+        f"glm.{name}.{option.name}": _JSON_SCHEMA[hints[option.name]]
+        | {
+            "default": settings.default_of(option),
+            # VS Code's `machine` is what a workspace cannot set.
+            "scope": "resource" if option.metadata["workspace"] else "machine",
+            "order": order,
+            "markdownDescription": f"%server.{name}.{option.name}%",
+        }
+        for order, option in enumerate(found[2], 1)
+    }
+    order = 10 + _section_names().index(name)
+    return {"id": name, "title": f"%server.{name}%", "order": order, "properties": properties}
+
+
+_JSON_SCHEMA: dict[Any, dict[str, Any]] = {
+    str: {"type": "string"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    bool: {"type": "boolean"},
+    list[str]: {"type": "array", "items": {"type": "string"}},
+    dict[str, Any]: {"type": "object"},
+    dict[str, settings.McpServer]: {"type": "object"},
+}
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
 # --- all of it ---------------------------------------------------------------------------------------------------
 
 GENERATED: dict[Path, Callable[[], str]] = {
@@ -461,6 +531,8 @@ GENERATED: dict[Path, Callable[[], str]] = {
     Path("editor-clients/nvim/lua/glm_lsp/protocol.lua"): protocol_lua,
     Path("editor-clients/nvim/lua/glm_lsp/defaults.lua"): nvim_defaults,
     Path("editor-clients/nvim/doc/glm-lsp-options.txt"): nvim_help,
+    Path("editor-clients/vscode/package.json"): vscode_manifest,
+    Path("editor-clients/vscode/package.nls.json"): vscode_words,
 }
 
 
@@ -480,7 +552,10 @@ def main() -> int:
             target.write_text(text, encoding="utf-8")
     for path in stale:
         sys.stderr.write(f"{path} is not current: run `make generate`.\n")
-    return 1 if stale else 0
+    missing = untranslated()
+    for key in missing:
+        sys.stderr.write(f"editor-clients/vscode/package.nls.zh-cn.json and package.nls.json differ in {key}.\n")
+    return 1 if stale or missing else 0
 
 
 if __name__ == "__main__":

@@ -194,7 +194,7 @@ export class Connection implements Glm, vscode.Disposable {
     const { CloseAction, ErrorAction, LanguageClient, RevealOutputChannelOn } = await import(
       "vscode-languageclient/node"
     );
-    const names = serverSettings(properties(this.context));
+    const names = serverSettings(this.context.extension.packageJSON.contributes.configuration);
     const client = new LanguageClient(
       "glm-lsp",
       "GLM",
@@ -339,10 +339,4 @@ async function first<P, R>(
     }
   }
   return null;
-}
-
-/** The names of all settings in the manifest. */
-function properties(context: vscode.ExtensionContext): string[] {
-  const { configuration } = context.extension.packageJSON.contributes;
-  return configuration.flatMap((section: { properties: object }) => Object.keys(section.properties));
 }

@@ -7,14 +7,16 @@ export interface Inspected {
   workspaceFolderValue?: unknown;
 }
 
-/** The settings that are the extension's own business. */
-const OWN = ["server", "view", "status", "review"];
+/** One section of the manifest's `contributes.configuration`. */
+export interface Section {
+  id: string;
+  properties: object;
+}
 
-/** The server's settings among those of the manifest, such as `engine.url`. */
-export function serverSettings(properties: Iterable<string>): string[] {
-  return [...properties]
-    .map((name) => name.replace(/^glm\./, ""))
-    .filter((name) => !OWN.includes(name.split(".")[0] ?? ""));
+/** The server's settings among those of the manifest, such as `engine.url`; the section `extension` is ours. */
+export function serverSettings(sections: readonly Section[]): string[] {
+  const theirs = sections.filter(({ id }) => id !== "extension");
+  return theirs.flatMap(({ properties }) => Object.keys(properties)).map((name) => name.replace(/^glm\./, ""));
 }
 
 /** The values that somebody set, the nearest one first, with the part before the dot as a table. */
