@@ -1,11 +1,12 @@
 // Where VS Code begins: one connection, handed to each feature in turn.
 import * as vscode from "vscode";
 import type { Feature } from "./glm";
+import { reviews } from "./review";
 import { Connection } from "./server/client";
 import { server } from "./server/commands";
 
 /** In the order in which they begin. A feature is one line here. */
-const FEATURES: Feature[] = [server];
+const FEATURES: Feature[] = [server, reviews];
 
 export function activate(context: vscode.ExtensionContext): void {
   const glm = new Connection(context);
