@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup try test test-fast test-editors test-nvim check check-nvim check-vscode vsix format generate bench clean
+.PHONY: setup try test test-fast test-editors test-nvim check check-nvim check-vscode vsix test-vscode format generate bench clean
 
 setup: .venv/.ready .venv-engine/.ready
 
@@ -73,6 +73,12 @@ vsix: $(VSCODE)/node_modules/.ready
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(VSCODE)/wheels .
 	mkdir -p dist
 	$(NPM) run --silent package -- --out "$(CURDIR)/dist/glm-lsp.vsix"
+
+# Real VS Code in a real Chromium, twice: as it is, and as strict with extensions as a person's. From nothing it takes
+# some four minutes to install, into .cache/vscode; `GLM_LSP_VSCODE_COPIES=gated` runs the tests on the second alone.
+test-vscode: setup vsix
+	$(BIN)/python tests/vscode/install.py
+	GLM_LSP_TEST_VSIX=dist/glm-lsp.vsix $(BIN)/python -m pytest tests/vscode
 
 $(VSCODE)/node_modules/.ready: $(VSCODE)/package-lock.json | .venv/.ready
 	cd $(VSCODE) && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --no-audit --no-fund
