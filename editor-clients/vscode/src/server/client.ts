@@ -141,7 +141,10 @@ export class Connection implements Glm, vscode.Disposable {
       throw new Problem(explain(this.told), "", "server-missing");
     }
     try {
-      return await this.client.sendRequest<R>(method, params, token);
+      // A token that is not there would count as a second parameter.
+      return await (token
+        ? this.client.sendRequest<R>(method, params, token)
+        : this.client.sendRequest<R>(method, params));
     } catch (error) {
       throw Problem.isCancelled(error) ? error : Problem.of(error);
     }
