@@ -4,9 +4,10 @@ import type { Feature } from "./glm";
 import { reviews } from "./review";
 import { Connection } from "./server/client";
 import { server } from "./server/commands";
+import { status } from "./status";
 
 /** In the order in which they begin. A feature is one line here. */
-const FEATURES: Feature[] = [server, reviews];
+const FEATURES: Feature[] = [server, status, reviews];
 
 export function activate(context: vscode.ExtensionContext): void {
   const glm = new Connection(context);

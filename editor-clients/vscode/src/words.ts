@@ -76,7 +76,18 @@ export function words(t: Translate, language?: string) {
     },
 
     /** The place in line: 1 is who is next. */
-    queued: (place: number): string => (place === 1 ? t("next in line") : t("{0} in line", place)),
+    queued: (place: number): string => {
+      if (place === 1) {
+        return t("next in line");
+      }
+      const last = place % 100 > 10 && place % 100 < 14 ? 0 : place % 10;
+      return [
+        t("{0}th in line", place),
+        t("{0}st in line", place),
+        t("{0}nd in line", place),
+        t("{0}rd in line", place),
+      ][last < 4 ? last : 0] as string;
+    },
   };
 }
 

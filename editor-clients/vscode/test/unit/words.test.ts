@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { words } from "../../src/words";
 
-const t = (message: string, ...values: Array<string | number>) => message.replace(/\{(\d)\}/g, (_, i) => String(values[i]));
+const t = (message: string, ...values: Array<string | number>) =>
+  message.replace(/\{(\d)\}/g, (_, i) => String(values[i]));
 const say = words(t, "en");
 
 test("durations have as many digits as they deserve", () => {
@@ -30,7 +31,10 @@ test("an end says what it cost", () => {
     "Done in 18 s · 1,912 tokens · 28,412 read, 99 % reused",
   );
   const silent = { inputTokens: 28412, outputTokens: 1912 };
-  assert.equal(say.ended({ stopReason: "cancelled", seconds: 2, usage: silent }), "Stopped after 2 s · 1,912 tokens · 28,412 read");
+  assert.equal(
+    say.ended({ stopReason: "cancelled", seconds: 2, usage: silent }),
+    "Stopped after 2 s · 1,912 tokens · 28,412 read",
+  );
 });
 
 test("a failure says why and what to do", () => {
@@ -41,5 +45,11 @@ test("a failure says why and what to do", () => {
 
 test("a proposal's size", () => {
   assert.equal(say.size([{ added: 24, removed: 11 }]), "1 file · +24 −11");
-  assert.equal(say.size([{ added: 24, removed: 11 }, { added: 1000, removed: 0 }]), "2 files · +1,024 −11");
+  assert.equal(
+    say.size([
+      { added: 24, removed: 11 },
+      { added: 1000, removed: 0 },
+    ]),
+    "2 files · +1,024 −11",
+  );
 });
