@@ -41,6 +41,9 @@ export interface Glm {
   /** What happens in turns, whoever began them. A turn that the server took down with it ends with the error `server-gone`. */
   readonly onEvent: vscode.Event<TurnEvent>;
 
+  /** A proposal, by its id, was decided on, by whichever feature. */
+  readonly onDecision: vscode.Event<string>;
+
   /** Asks the server, which is started where it does not run. Fails with a `Problem`. */
   request<M extends keyof Requests>(
     method: M,

@@ -35,9 +35,11 @@ export class Connection implements Glm, vscode.Disposable {
   private readonly states = new vscode.EventEmitter<State>();
   private readonly statuses = new vscode.EventEmitter<Status>();
   private readonly events = new vscode.EventEmitter<TurnEvent>();
+  private readonly decisions = new vscode.EventEmitter<string>();
   readonly onState = this.states.event;
   readonly onStatus = this.statuses.event;
   readonly onEvent = this.events.event;
+  readonly onDecision = this.decisions.event;
 
   private client: LanguageClient | undefined;
   private starting: Promise<void> | undefined;
@@ -81,7 +83,11 @@ export class Connection implements Glm, vscode.Disposable {
     params: Requests[M]["params"],
     token?: vscode.CancellationToken,
   ): Promise<Requests[M]["result"]> {
-    return this.send(method, params, token);
+    const result = await this.send<Requests[M]["result"]>(method, params, token);
+    if (method === "glm/proposal/resolve") {
+      this.decisions.fire((params as Requests["glm/proposal/resolve"]["params"]).proposalId);
+    }
+    return result;
   }
 
   async command(name: string, argument: object): Promise<unknown> {
@@ -130,7 +136,7 @@ export class Connection implements Glm, vscode.Disposable {
     this.disposed = true;
     clearTimeout(this.timer);
     void this.stop();
-    for (const one of [...this.listeners, this.states, this.statuses, this.events, this.log]) {
+    for (const one of [...this.listeners, this.states, this.statuses, this.events, this.decisions, this.log]) {
       one.dispose();
     }
   }
