@@ -51,6 +51,7 @@ QUIET: dict[str, Any] = {
     "git.openRepositoryInParentFolders": "never",
     "security.workspace.trust.enabled": False,
     "chat.commandCenter.enabled": False,
+    "workbench.secondarySideBar.defaultVisibility": "hidden",
 }
 """Settings of a VS Code that does nothing of its own accord while a test looks at it."""
 
@@ -387,21 +388,28 @@ class Window:
         self.page.locator(".editor-group-container.active .monaco-editor.focused").first.wait_for()
 
     def actions(self) -> list[str]:
-        """Opens the menu of code actions at the cursor; its rows."""
+        """Opens the menu of code actions at the cursor; its rows, or none with no menu open."""
         self.keys("Control+.")
         rows = self.page.locator(".action-widget .monaco-list-row.action")
-        rows.first.wait_for()
-        return [text.strip() for text in rows.all_inner_texts()]
+        nothing = self.page.locator(".monaco-editor-overlaymessage")
+        with contextlib.suppress(Error):  # it may be gone again before it was seen
+            rows.first.or_(nothing.first).first.wait_for(timeout=3000)
+        found = [text.strip() for text in rows.all_inner_texts()]
+        if not found:
+            self.keys("Escape")
+        return found
 
     def act(self, title: str) -> None:
-        """Picks a code action at the cursor by its title."""
+        """Picks a code action at the cursor by its title, as soon as it is offered."""
         until(f"the code action {title!r}", lambda: self._offers(title))
         self.page.locator(".action-widget .monaco-list-row.action").filter(has_text=title).first.click()
 
     def _offers(self, title: str) -> bool:
-        if any(title in each for each in self.actions()):
+        found = self.actions()
+        if any(title in each for each in found):
             return True
-        self.keys("Escape")
+        if found:
+            self.keys("Escape")
         time.sleep(0.3)
         return False
 
