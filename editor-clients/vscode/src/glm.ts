@@ -3,6 +3,7 @@ import type * as vscode from "vscode";
 import type { Middleware } from "vscode-languageclient/node";
 import type {
   GlmServerCapabilities,
+  ModelDelta,
   Notifications,
   PermissionParams,
   PermissionResult,
@@ -40,6 +41,8 @@ export interface Glm {
   readonly onStatus: vscode.Event<Status>;
   /** What happens in turns, whoever began them. A turn that the server took down with it ends with the error `server-gone`. */
   readonly onEvent: vscode.Event<TurnEvent>;
+  /** Pieces of the replies to `glm/model/complete`. */
+  readonly onDelta: vscode.Event<ModelDelta>;
 
   /** A proposal, by its id, was decided on, by whichever feature. */
   readonly onDecision: vscode.Event<string>;

@@ -5,6 +5,7 @@ import { type Answer, type Glm, Problem, type State } from "../glm";
 import type {
   GlmClientCapabilities,
   GlmServerCapabilities,
+  ModelDelta,
   Notifications,
   PermissionParams,
   PermissionResult,
@@ -36,10 +37,12 @@ export class Connection implements Glm, vscode.Disposable {
   private readonly statuses = new vscode.EventEmitter<Status>();
   private readonly events = new vscode.EventEmitter<TurnEvent>();
   private readonly decisions = new vscode.EventEmitter<string>();
+  private readonly deltas = new vscode.EventEmitter<ModelDelta>();
   readonly onState = this.states.event;
   readonly onStatus = this.statuses.event;
   readonly onEvent = this.events.event;
   readonly onDecision = this.decisions.event;
+  readonly onDelta = this.deltas.event;
 
   private client: LanguageClient | undefined;
   private starting: Promise<void> | undefined;
@@ -136,7 +139,7 @@ export class Connection implements Glm, vscode.Disposable {
     this.disposed = true;
     clearTimeout(this.timer);
     void this.stop();
-    for (const one of [...this.listeners, this.states, this.statuses, this.events, this.decisions, this.log]) {
+    for (const one of [...this.listeners, this.states, this.statuses, this.events, this.decisions, this.deltas, this.log]) {
       one.dispose();
     }
   }
@@ -247,6 +250,7 @@ export class Connection implements Glm, vscode.Disposable {
       }
       this.events.fire(event);
     });
+    client.onNotification("glm/model/delta", (delta: ModelDelta) => this.deltas.fire(delta));
     client.onNotification("glm/status/didChange", (status: Status) => {
       this.latest = status;
       this.statuses.fire(status);
