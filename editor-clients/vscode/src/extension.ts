@@ -4,10 +4,11 @@ import type { Feature } from "./glm";
 import { reviews } from "./review";
 import { Connection } from "./server/client";
 import { server } from "./server/commands";
+import { setup } from "./setup";
 import { status } from "./status";
 
 /** In the order in which they begin. A feature is one line here. */
-const FEATURES: Feature[] = [server, status, reviews];
+const FEATURES: Feature[] = [server, status, setup, reviews];
 
 export function activate(context: vscode.ExtensionContext): void {
   const glm = new Connection(context);
