@@ -6,9 +6,10 @@ import { Connection } from "./server/client";
 import { server } from "./server/commands";
 import { setup } from "./setup";
 import { status } from "./status";
+import { chat } from "./view";
 
 /** In the order in which they begin. A feature is one line here. */
-const FEATURES: Feature[] = [server, status, setup, reviews];
+const FEATURES: Feature[] = [server, status, setup, reviews, chat];
 
 export function activate(context: vscode.ExtensionContext): void {
   const glm = new Connection(context);

@@ -67,7 +67,7 @@ export const reviews: Feature = (glm, context) => {
       marks.mark(proposal, uri, { ...hunk, range: at });
       shift += hunk.newText.split("\n").length - hunk.oldText.split("\n").length;
     }
-    await reveal(uri, hunks[0]?.range.start.line ?? 0);
+    await bringIntoView(uri, hunks[0]?.range.start.line ?? 0);
   };
 
   const throughPreview = async (proposal: Pending) => {
@@ -153,7 +153,7 @@ export const reviews: Feature = (glm, context) => {
     const next = by > 0 ? starts.find((one) => one > line) : starts.findLast((one) => one < line);
     const wrapped = next ?? (by > 0 ? starts[0] : starts.at(-1));
     if (wrapped !== undefined) {
-      await reveal(uri, wrapped);
+      await goTo(uri, wrapped);
     }
   };
 
@@ -206,6 +206,17 @@ export const reviews: Feature = (glm, context) => {
       const found = subject(given);
       await (found && proposals.accept(found.proposal, tree.checked(found.proposal)));
     },
+    acceptFiles: async (given) => {
+      const proposal = proposals.find((given as Subject | undefined)?.proposalId);
+      const wanted = (given as { files?: string[] } | undefined)?.files;
+      const files = proposal?.told.files.filter((file) => !wanted || wanted.includes(file.uri)) ?? [];
+      const hunks = files.flatMap((file) => file.hunks).filter((hunk) => hunk.state === "pending");
+      await (proposal &&
+        proposals.accept(
+          proposal,
+          hunks.map((hunk) => hunk.hunkId),
+        ));
+    },
     rejectAll: async (given) => {
       const found = subject(given);
       await (found && proposals.reject(found.proposal));
@@ -247,7 +258,8 @@ export const reviews: Feature = (glm, context) => {
     tree,
     lenses,
     vscode.workspace.registerTextDocumentContentProvider(BEFORE, checkpoints),
-    proposals.onArrival((proposal) => void guarded(() => open(proposal))),
+    // In a chat the card says what is proposed, and the person opens it when they have read what is said of it.
+    proposals.onArrival((proposal) => void (proposal.action === "chat" || guarded(() => open(proposal)))),
     proposals.onChange(contexts),
     marks.onChange(contexts),
     vscode.window.onDidChangeActiveTextEditor(contexts),
@@ -263,11 +275,19 @@ interface Found {
   hunk?: ProposalHunk;
 }
 
-async function reveal(uri: vscode.Uri, line: number): Promise<void> {
-  const at = new vscode.Range(line, 0, line, 0);
+/** Goes to a line, where the person asked to. */
+async function goTo(uri: vscode.Uri, line: number): Promise<void> {
   const shown = vscode.window.visibleTextEditors.find((one) => one.document.uri.toString() === uri.toString());
-  const options = { selection: at, viewColumn: shown?.viewColumn, preview: false };
-  await vscode.window.showTextDocument(uri, options);
+  const selection = new vscode.Range(line, 0, line, 0);
+  await vscode.window.showTextDocument(uri, { selection, viewColumn: shown?.viewColumn, preview: false });
+}
+
+/** Shows a line without moving the cursor: the person may be typing. */
+async function bringIntoView(uri: vscode.Uri, line: number): Promise<void> {
+  const shown = vscode.window.visibleTextEditors.find((one) => one.document.uri.toString() === uri.toString());
+  const editor = shown ?? (await vscode.window.showTextDocument(uri, { preserveFocus: true, preview: false }));
+  const place = new vscode.Range(line, 0, line, 0);
+  editor.revealRange(place, vscode.TextEditorRevealType.InCenterIfOutsideViewport);
 }
 
 /** Runs a command, and says what went wrong. */

@@ -15,7 +15,9 @@ import type {
 
 export type Thinking = "auto" | "off" | "on";
 export type Permit = PermissionResult["answer"];
-export type ProposalState = ResolveResult["state"];
+
+/** `gone` where the server does not know it any more. */
+export type ProposalState = ResolveResult["state"] | "gone";
 
 /** What a person names with `#`. */
 export type MentionKind = "file" | "git" | "problems" | "selection" | "symbol";
@@ -79,14 +81,14 @@ export type FromPage =
   | { type: "ask"; conversationId: string; asked: Asked }
   | { type: "editAndAsk"; conversationId: string; at: number; asked: Asked }
   | { type: "tell"; turnId: string; words: string }
-  | { type: "stop"; turnId: string }
+  | { type: "stop"; key: string; turnId: string }
   | { type: "permit"; callId: string; answer: Permit }
   | { type: "answer"; callId: string; answer: string | undefined }
   | { type: "find"; query: string; number: number }
   | { type: "preview"; conversationId: string; asked: Asked }
   | { type: "list" }
   | { type: "open"; conversationId: string }
-  | { type: "showing"; conversationId: string }
+  | { type: "showing"; conversationId: string; name: string }
   | { type: "rename"; conversationId: string; name: string }
   | { type: "delete"; conversationId: string; name: string }
   | { type: "fork"; conversationId: string; at?: number }
@@ -114,18 +116,17 @@ export type ToPage =
   | { type: "told"; turnId: string; words: string; accepted: boolean }
   | { type: "permission"; ask: PermissionParams }
   | { type: "question"; ask: QuestionParams }
-  | { type: "settled"; callId: string }
+  | { type: "settled"; callId: string; answer?: string }
   | { type: "found"; number: number; found: Found[] }
   | { type: "preview"; preview?: PreviewResult; fault?: Fault }
   | { type: "sessions"; sessions: ConversationEntry[] }
   | { type: "conversation"; conversation: ConversationResult; show: boolean }
   | { type: "gone"; conversationId: string }
   | { type: "proposal"; now: ProposalNow }
-  | { type: "resolved"; proposalId: string; undone: boolean }
   | { type: "trouble"; fault: Fault }
   | { type: "new" }
   | { type: "showSessions" }
   | { type: "mention"; mention: Mention }
-  | { type: "write"; words: string; send: boolean }
+  | { type: "write"; words: string; mentions: Mention[]; send: boolean }
   | { type: "stopAll" }
   | { type: "focus" };

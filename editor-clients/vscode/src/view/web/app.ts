@@ -5,7 +5,7 @@ import { type Translate, words } from "../../words";
 import type { Asked, FromPage, Standing, Surroundings, ToPage } from "../messages";
 import { Composer, type Draft } from "./composer";
 import { button, h, icon, say } from "./element";
-import { after, EMPTY, type Happening, restored, type Turn, type View, working } from "./model";
+import { after, EMPTY, type Happening, merged, restored, type Turn, type View, working } from "./model";
 import { type Page, pathOf } from "./page";
 import { Preview } from "./preview";
 import { Sessions } from "./sessions";
@@ -83,13 +83,21 @@ export class App implements Page {
     this.#all = h(
       "div",
       { class: "all", hidden: true },
-      h("div", { class: "all-head" }, button(t("Back"), () => this.browse(false), "link")),
+      h(
+        "div",
+        { class: "all-head" },
+        button(t("Back"), () => this.browse(false), "link"),
+      ),
       this.#sessions.element,
     );
     this.#welcome = h(
       "div",
       { class: "welcome" },
-      h("p", { class: "welcome-line" }, t("Ask about the code, or for a change of it. What it would edit, you review first.")),
+      h(
+        "p",
+        { class: "welcome-line" },
+        t("Ask about the code, or for a change of it. What it would edit, you review first."),
+      ),
       h("p", { class: "welcome-line dim" }, t("# names files, symbols, the selection, problems and changes.")),
       this.#recent.element,
     );
@@ -201,9 +209,6 @@ export class App implements Page {
       case "trouble":
         this.#fail(message.fault.message, message.fault.hint ?? "");
         break;
-      case "resolved":
-        this.announce(message.undone ? this.t("Undone") : this.t("Decided"));
-        break;
       case "new":
         this.#fresh();
         this.#composer.focus();
@@ -293,9 +298,7 @@ export class App implements Page {
 
   #opened(message: Extract<ToPage, { type: "conversation" }>): void {
     const told = message.conversation;
-    const known = this.#views.get(told.conversationId);
-    const busy = known && working(known);
-    const now = known && (busy || known.turns.length === restored(told).turns.length) ? known : restored(told);
+    const now = merged(this.#views.get(told.conversationId), restored(told));
     this.#views.delete(told.conversationId);
     this.#views.set(told.conversationId, now);
     for (const id of this.#views.keys()) {
@@ -337,9 +340,12 @@ export class App implements Page {
 
   #written(message: Extract<ToPage, { type: "write" }>): void {
     if (message.send && !working(this.#view)) {
-      this.#ask({ ...this.#composer.asked(message.words) });
+      this.#ask({ ...this.#composer.asked(message.words), mentions: message.mentions });
     } else {
       this.#composer.write(message.words);
+      message.mentions.forEach((one) => {
+        this.#composer.mention(one);
+      });
     }
   }
 
@@ -396,7 +402,7 @@ export class App implements Page {
   #stop(): void {
     const turn = working(this.#view);
     if (turn) {
-      this.send({ type: "stop", turnId: turn.turnId });
+      this.send({ type: "stop", key: turn.key, turnId: turn.turnId });
       this.announce(this.t("Stopping"));
     }
   }
@@ -417,7 +423,7 @@ export class App implements Page {
     this.#show(EMPTY);
     this.#browsing = false;
     this.#save();
-    this.send({ type: "showing", conversationId: "" });
+    this.send({ type: "showing", conversationId: "", name: "" });
   }
 
   // --- drawing -----------------------------------------------------------------------------------------------
@@ -426,7 +432,7 @@ export class App implements Page {
     const other = view.conversationId !== this.#view.conversationId;
     this.#view = view;
     if (other) {
-      this.send({ type: "showing", conversationId: view.conversationId });
+      this.send({ type: "showing", conversationId: view.conversationId, name: view.name });
     }
     this.#later();
   }
@@ -505,9 +511,13 @@ export class App implements Page {
     this.#trouble.replaceChildren(
       icon("error"),
       h("span", {}, message, hint ? ` ${hint}` : undefined),
-      button(this.t("Close"), () => {
-        this.#trouble.hidden = true;
-      }, "link"),
+      button(
+        this.t("Close"),
+        () => {
+          this.#trouble.hidden = true;
+        },
+        "link",
+      ),
     );
     say(this.#alert, [message, hint].filter(Boolean).join(" "));
   }

@@ -1,4 +1,5 @@
 // What a call waits for: a permission or an answer, with its buttons. Never answers by itself.
+import type { Translate } from "../../words";
 import type { Permit } from "../messages";
 import { button, h, icon, say } from "./element";
 import type { Wait } from "./model";
@@ -33,13 +34,7 @@ export class Ask {
   #asking(wait: Wait): HTMLElement[] {
     const { t } = this.#page;
     if (wait.kind === "permission") {
-      const labels: Record<Permit, string> = {
-        once: t("Once"),
-        always: t("Always this"),
-        tool: t("Always this tool"),
-        no: t("No"),
-        never: t("Never this"),
-      };
+      const labels = answers(t);
       const where = wait.confined
         ? t("It runs without network and writes nowhere but in the workspace.")
         : t("It runs with all your rights.");
@@ -78,7 +73,11 @@ export class Ask {
       h("div", { class: "ask-question" }, wait.text),
       h("div", { class: "buttons" }, ...wait.options.map((option) => button(option, () => answer(option)))),
       form,
-      h("div", { class: "buttons" }, button(t("Do Not Answer"), () => answer(undefined), "link")),
+      h(
+        "div",
+        { class: "buttons" },
+        button(t("Do Not Answer"), () => answer(undefined), "link"),
+      ),
     ];
   }
 
@@ -92,8 +91,19 @@ export class Ask {
     if (wait.answer === undefined) {
       say(line, wait.kind === "permission" ? t("Asked whether it may run.") : wait.text);
     } else {
-      say(line, wait.kind === "permission" ? t("You said: {0}", wait.answer) : `${wait.text} — ${wait.answer}`);
+      const said = wait.kind === "permission" ? (answers(t)[wait.answer as Permit] ?? wait.answer) : wait.answer;
+      say(line, wait.kind === "permission" ? t("You said: {0}", said) : `${wait.text} — ${said}`);
     }
     return [line];
   }
+}
+
+function answers(t: Translate): Record<Permit, string> {
+  return {
+    once: t("Once"),
+    always: t("Always this"),
+    tool: t("Always this tool"),
+    no: t("No"),
+    never: t("Never this"),
+  };
 }

@@ -1,10 +1,11 @@
 // The blocks of a turn as elements: thinking, answers, calls, notes and findings.
 // Never asks and never decides: that is in `asks.ts` and `card.ts`.
-import type { Answer, Block, Call, Finding, Hunk, Note, Thought } from "./model";
+
 import { Ask } from "./asks";
 import { Card } from "./card";
 import { button, h, icon, say } from "./element";
 import { Markdown } from "./markdown";
+import type { Answer, Block, Call, Finding, Hunk, Note, Thought } from "./model";
 import type { Page } from "./page";
 
 /** A block on the page. */
@@ -99,7 +100,12 @@ class ThoughtView implements BlockView {
 /** The last line that says something, without a look at all that came before. */
 function lastLine(text: string): string {
   const lines = text.slice(-400).split("\n");
-  return lines.findLast((line) => line.trim() !== "")?.trim().slice(-160) ?? "";
+  return (
+    lines
+      .findLast((line) => line.trim() !== "")
+      ?.trim()
+      .slice(-160) ?? ""
+  );
 }
 
 class AnswerView implements BlockView {
@@ -158,7 +164,13 @@ class CallView implements BlockView {
     if (block.result && block.result.seconds >= 0.5) {
       outcome.push(words.duration(block.result.seconds));
     }
-    say(this.#outcome, outcome.filter(Boolean).map((one) => ` · ${one}`).join(""));
+    say(
+      this.#outcome,
+      outcome
+        .filter(Boolean)
+        .map((one) => ` · ${one}`)
+        .join(""),
+    );
     block.hunks.forEach((hunk, n) => {
       const view = this.#hunkViews[n] ?? new HunkView(this.#page);
       if (this.#hunkViews[n] === undefined) {
@@ -190,8 +202,12 @@ class CallView implements BlockView {
     );
     this.#body.replaceChildren(
       ...given,
-      h("div", { class: "argument" }, h("span", { class: "argument-name" }, t("Result")),
-        h("pre", {}, block.result ? shown(block.result.text) : t("It still runs."))),
+      h(
+        "div",
+        { class: "argument" },
+        h("span", { class: "argument-name" }, t("Result")),
+        h("pre", {}, block.result ? shown(block.result.text) : t("It still runs.")),
+      ),
     );
   }
 }
@@ -247,7 +263,11 @@ class FindingView implements BlockView {
   constructor(page: Page, block: Finding) {
     const place = h(
       "button",
-      { type: "button", class: "link", onclick: () => page.send({ type: "openFile", uri: block.uri, line: block.line }) },
+      {
+        type: "button",
+        class: "link",
+        onclick: () => page.send({ type: "openFile", uri: block.uri, line: block.line }),
+      },
       `${page.path(block.uri)}:${block.line + 1}`,
     );
     const suggestion = block.suggestion ? h("div", { class: "finding-suggestion" }, block.suggestion) : undefined;
@@ -276,7 +296,11 @@ class NoteView implements BlockView {
     } else if (about.type === "told") {
       this.element = h("div", { class: "note told" }, icon("reply"), h("span", {}, t("You added: {0}", about.words)));
     } else if (about.type === "compacted") {
-      const line = t("Made shorter for the model: {0} → {1} tokens", words.count(about.before), words.count(about.after));
+      const line = t(
+        "Made shorter for the model: {0} → {1} tokens",
+        words.count(about.before),
+        words.count(about.after),
+      );
       const fold = new Fold("note-fold");
       fold.summary.append(icon("fold"), line);
       fold.element.append(h("div", { class: "note-body" }, about.summary || t("Only the text of files was left out.")));
@@ -291,8 +315,12 @@ class NoteView implements BlockView {
         ` · ${t("{0} tokens", words.count(about.tokens))}`,
       );
       const files = about.files.map((one) =>
-        h("div", {}, button(page.path(one.uri), () => page.send({ type: "openFile", uri: one.uri }), "link"),
-          ` ${one.reason} · ${words.count(one.tokens)}`),
+        h(
+          "div",
+          {},
+          button(page.path(one.uri), () => page.send({ type: "openFile", uri: one.uri }), "link"),
+          ` ${one.reason} · ${words.count(one.tokens)}`,
+        ),
       );
       fold.element.append(h("div", { class: "note-body" }, ...files));
       this.element = fold.element;

@@ -65,12 +65,22 @@ export class Card {
       ...(block.summary ? [h("div", { class: "card-summary" }, block.summary)] : []),
       h("ul", { class: "files" }, ...block.files.map((file) => this.#file(block, file, open))),
       ...block.objections.map((one) =>
-        h("div", { class: "note warning" }, icon("warning"),
-          h("span", {}, `${path(one.uri)}${one.line === undefined ? "" : `:${one.line + 1}`}: ${one.message}`)),
+        h(
+          "div",
+          { class: "note warning" },
+          icon("warning"),
+          h("span", {}, `${path(one.uri)}${one.line === undefined ? "" : `:${one.line + 1}`}: ${one.message}`),
+        ),
       ),
       ...(block.unchecked.length > 0
-        ? [h("div", { class: "note" }, icon("info"),
-            h("span", {}, t("The syntax could not be checked: {0}", block.unchecked.map(path).join(", "))))]
+        ? [
+            h(
+              "div",
+              { class: "note" },
+              icon("info"),
+              h("span", {}, t("The syntax could not be checked: {0}", block.unchecked.map(path).join(", "))),
+            ),
+          ]
         : []),
       ...(block.stale > 0 ? [this.#stale(block, review)] : []),
     );
@@ -83,6 +93,7 @@ export class Card {
       partial: t("Partly applied"),
       rejected: t("Rejected"),
       stale: t("Moved: the code here changed since"),
+      gone: t("Not there any more"),
       pending: "",
     }[block.state];
     return words ? `${words} · ` : "";

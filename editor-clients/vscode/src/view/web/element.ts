@@ -19,7 +19,9 @@ export function h<K extends keyof HTMLElementTagNameMap>(
       made.setAttribute(name, String(value));
     }
   }
-  made.append(...children.filter((child): child is Node | string => child instanceof Node || typeof child === "string"));
+  made.append(
+    ...children.filter((child): child is Node | string => child instanceof Node || typeof child === "string"),
+  );
   return made;
 }
 

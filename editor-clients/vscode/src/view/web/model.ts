@@ -158,12 +158,18 @@ export function after(view: View, what: Happening): View {
     case "event":
       return heard(view, what.event);
     case "failed":
-      return changed(view, (turn) => failing(turn, what), (turn) =>
-        turn.state === "ended" ? turn : closed({ ...turn, end: { ...NOTHING, error: what.fault } }),
+      return changed(
+        view,
+        (turn) => failing(turn, what),
+        (turn) => (turn.state === "ended" ? turn : closed({ ...turn, end: { ...NOTHING, error: what.fault } })),
       );
     case "permission":
     case "question":
-      return changed(view, (turn) => turn.turnId === what.ask.turnId, (turn) => asking(turn, what));
+      return changed(
+        view,
+        (turn) => turn.turnId === what.ask.turnId,
+        (turn) => asking(turn, what),
+      );
     case "settled":
       return changed(
         view,
@@ -171,8 +177,10 @@ export function after(view: View, what: Happening): View {
         (turn) => call(turn, what.callId, (one) => settled(one, what.answer)),
       );
     case "told":
-      return changed(view, (turn) => turn.turnId === what.turnId, (turn) =>
-        added(turn, { kind: "note", about: { type: "told", words: what.words } }),
+      return changed(
+        view,
+        (turn) => turn.turnId === what.turnId,
+        (turn) => added(turn, { kind: "note", about: { type: "told", words: what.words } }),
       );
     case "kept":
       return view.kept === what.turns && view.name === what.name
@@ -231,7 +239,11 @@ function heard(view: View, told: TurnEvent): View {
       : { ...view, turns: [...view.turns, fresh(told.turnId, what.instruction, view.kept)] };
     return changed(with_it, (turn) => turn.state === "asked" && turn.turnId === "", began);
   }
-  return changed(view, (turn) => turn.turnId === told.turnId, (turn) => (turn.state === "ended" ? turn : next(turn, told)));
+  return changed(
+    view,
+    (turn) => turn.turnId === told.turnId,
+    (turn) => (turn.state === "ended" ? turn : next(turn, told)),
+  );
 }
 
 function next(turn: Turn, told: TurnEvent): Turn {
@@ -442,6 +454,18 @@ export function restored(told: ConversationResult): View {
   }
   const kept = turns.length;
   return { conversationId: told.conversationId, name: told.name, turns, kept };
+}
+
+/** What the server has, with the turns that were followed here as they were seen: that is more than is kept. */
+export function merged(seen: View | undefined, told: View): View {
+  if (seen === undefined || working(seen)) {
+    return seen ?? told;
+  }
+  const turns = told.turns.map((turn) => seen.turns.find((one) => one.turnId !== "" && one.at === turn.at) ?? turn);
+  const last = seen.turns.at(-1);
+  // One that failed before the server kept any of it stays to be seen, and so do its words.
+  const lost = last && last.turnId === "" && last.end && !turns.includes(last) ? [last] : [];
+  return { ...told, turns: [...turns, ...lost] };
 }
 
 function recalled(turn: Turn, message: Message): Turn {

@@ -25,8 +25,12 @@ export class Preview {
           }
         },
       },
-      h("div", { class: "preview-head" }, h("h2", {}, t("What Would Be Read")),
-        iconButton("close", t("Close"), () => this.close())),
+      h(
+        "div",
+        { class: "preview-head" },
+        h("h2", {}, t("What Would Be Read")),
+        iconButton("close", t("Close"), () => this.close()),
+      ),
       this.#body,
     );
     this.element.setAttribute("aria-label", t("What Would Be Read"));
@@ -48,14 +52,23 @@ export class Preview {
       button(label, () => send({ type: "openFile", uri, line }), "link");
     this.#body.replaceChildren(
       h("p", {}, t("At most {0} tokens in all", words.count(tokensAtMost))),
-      h("ul", {},
+      h(
+        "ul",
+        {},
         ...files.map((one) =>
-          h("li", {}, place(one.uri, one.firstLine, `${path(one.uri)} ${one.firstLine + 1}–${one.lastLine + 1}`),
-            h("span", { class: "dim" }, ` ${one.reason}`)),
+          h(
+            "li",
+            {},
+            place(one.uri, one.firstLine, `${path(one.uri)} ${one.firstLine + 1}–${one.lastLine + 1}`),
+            h("span", { class: "dim" }, ` ${one.reason}`),
+          ),
         ),
-        ...(files.length === 0 ? [h("li", {}, t("No code, unless the model asks for it."))] : [])),
+        ...(files.length === 0 ? [h("li", {}, t("No code, unless the model asks for it."))] : []),
+      ),
       h("p", {}, t("Tools: {0}", tools.length ? tools.join(", ") : t("none"))),
-      ...(instructionsFrom.length ? [h("p", {}, t("Instructions from {0}", instructionsFrom.map(path).join(", ")))] : []),
+      ...(instructionsFrom.length
+        ? [h("p", {}, t("Instructions from {0}", instructionsFrom.map(path).join(", ")))]
+        : []),
     );
     this.#body.focus();
   }

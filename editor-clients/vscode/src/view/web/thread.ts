@@ -49,7 +49,7 @@ export class Thread {
       return;
     }
     this.#view = view;
-    if (before?.turns[0]?.key !== view.turns[0]?.key || view.turns.length < (before?.turns.length ?? 0)) {
+    if (before?.turns.some((turn, n) => turn.key !== view.turns[n]?.key)) {
       this.#views.clear();
       this.#turns.replaceChildren();
       this.#following = true;
@@ -124,7 +124,7 @@ export class Thread {
   }
 
   #rove(target: HTMLElement | null | undefined): void {
-    if (!target || !target.matches(STOPS)) {
+    if (!target?.matches(STOPS)) {
       return;
     }
     for (const one of this.#turns.querySelectorAll<HTMLElement>('[tabindex="0"]')) {

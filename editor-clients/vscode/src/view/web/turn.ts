@@ -32,7 +32,11 @@ export class TurnView {
       { class: "asked-tools" },
       iconButton("edit", t("Edit and Resend"), of(acts.edit)),
       iconButton("repo-forked", t("Fork from Here"), of(acts.fork)),
-      iconButton("copy", t("Copy"), of((turn) => page.send({ type: "copy", text: turn.words }))),
+      iconButton(
+        "copy",
+        t("Copy"),
+        of((turn) => page.send({ type: "copy", text: turn.words })),
+      ),
     );
     this.#asked.append(this.#words, tools);
     this.element.append(this.#asked, this.#body, this.#foot);
