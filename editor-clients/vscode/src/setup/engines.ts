@@ -1,9 +1,9 @@
 // Which engine is used: those that run on this host, one elsewhere, or one that is still to be planned and started.
 import * as vscode from "vscode";
 import { Problem } from "../glm";
+import { told } from "../server/tool";
 import { modelName } from "../status/picture";
 import type { FoundEngine, FoundEngines, Plan } from "./shapes";
-import { told } from "./tool";
 
 type Choice =
   | { kind: "own" }

@@ -5,8 +5,6 @@ import { type Feature, type Glm, Problem } from "../glm";
 import { modelName } from "../status/picture";
 import { words } from "../words";
 import { chooseEngine, planEngine } from "./engines";
-import type { Checkup } from "./shapes";
-import { told } from "./tool";
 import { type Trial, tryOut } from "./trial";
 
 const ASKED = "setup.asked";
@@ -30,7 +28,6 @@ export const setup: Feature = (glm, context) => {
     run("startEngine", () => commands.startEngine()),
     run("planEngine", async () => planEngine(await commands.program())),
     run("testEngine", () => commands.test()),
-    run("doctor", () => commands.doctor()),
     run("openSettings", async () =>
       vscode.commands.executeCommand("workbench.action.openSettings", "@ext:glm-lsp.glm-lsp"),
     ),
@@ -172,23 +169,6 @@ class Commands {
       }
     });
   }
-
-  /** All checks of `glm-lsp doctor`, as a page. */
-  async doctor(): Promise<void> {
-    const path = await this.program();
-    const settings = vscode.workspace.getConfiguration("glm.engine");
-    const url = settings.get("url", "");
-    const root = vscode.workspace.workspaceFolders?.[0]?.uri.fsPath;
-    const args = ["doctor", ...(url ? ["--engine", url] : []), ...(root ? ["--root", root] : [])];
-    const options = {
-      location: vscode.ProgressLocation.Notification,
-      title: vscode.l10n.t("GLM: Checking everything"),
-      cancellable: true,
-    };
-    const checkup = await vscode.window.withProgress(options, (_, token) => told<Checkup>(path, args, token));
-    const document = await vscode.workspace.openTextDocument({ language: "markdown", content: page(checkup) });
-    await vscode.window.showTextDocument(document);
-  }
 }
 
 /** `GLM-4.7 works: 143 tokens/s, first token after 0.4 s · tools · thinking kept token by token` */
@@ -211,15 +191,4 @@ export function outcome({ model, firstTokenSeconds, tokensPerSecond }: Trial): s
   ]
     .filter(Boolean)
     .join(" · ");
-}
-
-/** The checks as Markdown. */
-function page({ checks }: Checkup): string {
-  const { t } = vscode.l10n;
-  const state = { ok: t("ok"), note: t("note"), wrong: t("wrong") };
-  const rows = Object.entries(checks).map(([name, check]) => {
-    const advice = check.do ? `<br>→ ${check.do}` : "";
-    return `| ${state[check.state]} | ${name} | ${(check.says + advice).replace(/\|/g, "\\|").replace(/\n/g, " ")} |`;
-  });
-  return [`# ${t("GLM: all checks")}`, "", "| | | |", "|---|---|---|", ...rows, ""].join("\n");
 }

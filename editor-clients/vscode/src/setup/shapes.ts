@@ -32,16 +32,3 @@ export type Plan =
       conversations: Array<[number, number]>;
       notes: string[];
     };
-
-/** `glm-lsp doctor --json` */
-export interface Checkup {
-  healthy: boolean;
-  checks: Record<string, Check>;
-}
-
-export interface Check {
-  state: "ok" | "note" | "wrong";
-  says: string;
-  do: string;
-  facts?: Record<string, unknown>;
-}

@@ -1,6 +1,6 @@
 // What the health page says, from what is known; worded here, so that the page only lays it out. Never draws.
 import { reused, type Translate, words } from "../words";
-import { contextShare, engineState, type Known, modelName, picture, type Tone } from "./picture";
+import { type Checkup, contextShare, engineState, type Known, modelName, picture, type Tone } from "./picture";
 import type { Seen } from "./turns";
 
 /** A command of the extension's that a button runs. */
@@ -37,7 +37,17 @@ export interface Health {
   buttons: Button[];
   sections: Array<{ title: string; rows: Row[] }>;
   charts: Chart[];
-  turns: { title: string; columns: string[]; rows: string[][]; empty: string };
+  turns: Table;
+  /** What was found when everything was last checked; the first cell of a row is its state. */
+  checkup?: Table;
+}
+
+export interface Table {
+  title: string;
+  columns: string[];
+  rows: string[][];
+  /** What is said in place of no rows. */
+  empty: string;
 }
 
 export function health(known: Known, t: Translate, now: number, language?: string): Health {
@@ -57,6 +67,17 @@ export function health(known: Known, t: Translate, now: number, language?: strin
     sections: sections(known, t, language),
     charts: charts(known, t, now, language),
     turns: turns(known, t, now, language),
+    checkup: known.checkup && checked(known.checkup, t),
+  };
+}
+
+function checked({ checks }: Checkup, t: Translate): Table {
+  const states = { ok: t("ok"), note: t("note"), wrong: t("wrong") };
+  return {
+    title: t("All checks"),
+    columns: [t("State"), t("Checked"), t("Found"), t("To do")],
+    rows: Object.entries(checks).map(([name, check]) => [states[check.state], name, check.says, check.do]),
+    empty: "",
   };
 }
 
@@ -146,7 +167,7 @@ function sections(known: Known, t: Translate, language?: string): Health["sectio
       title: t("Index"),
       rows: (status?.indexes ?? []).map((index) => ({
         label: decodeURIComponent(index.workspaceFolder.split("/").at(-1) ?? ""),
-        value: t("{0} files · {1} definitions · {2}", say.count(index.files), say.count(index.symbols), index.state),
+        value: t("files: {0} · definitions: {1} · {2}", say.count(index.files), say.count(index.symbols), index.state),
       })),
     },
     {
@@ -172,7 +193,9 @@ function charts({ turns }: Known, t: Translate, now: number, language?: string):
     form: (value: number) => string,
   ): Chart => ({
     title,
-    latest: values.length ? form(values[values.length - 1]?.[1] ?? 0) : "",
+    latest: values.length
+      ? t("{0}, at most {1}", form(last(values)), form(Math.max(...values.map(([, value]) => value))))
+      : "",
     points: values.map(([at, value]) => ({ ago: (now - at) / 1000, value, label: form(value) })),
     empty: t("No requests in the last hour."),
     columns: [t("Ago"), column],
@@ -195,7 +218,7 @@ function charts({ turns }: Known, t: Translate, now: number, language?: string):
   ];
 }
 
-function turns({ turns }: Known, t: Translate, now: number, language?: string): Health["turns"] {
+function turns({ turns }: Known, t: Translate, now: number, language?: string): Table {
   const say = words(t, language);
   const outcome = (turn: Seen): string => {
     if (!turn.ended) {
@@ -222,6 +245,10 @@ function turns({ turns }: Known, t: Translate, now: number, language?: string): 
   });
   const columns = [t("Turn"), t("Outcome"), t("Took"), t("Written"), t("Read"), t("Reused")];
   return { title: t("Recent turns"), columns, rows, empty: t("None since this window was opened.") };
+}
+
+function last(values: ReadonlyArray<readonly [number, number]>): number {
+  return values.at(-1)?.[1] ?? 0;
 }
 
 function long(seconds: number, t: Translate): string {

@@ -1,6 +1,7 @@
 // The status bar item and the health page.
 import * as vscode from "vscode";
-import type { Feature } from "../glm";
+import { type Feature, Problem } from "../glm";
+import { checkUp } from "./checkup";
 import { HealthPage } from "./page";
 import { picture, type Tone } from "./picture";
 import { Watch } from "./watch";
@@ -24,6 +25,21 @@ export const status: Feature = (glm, context) => {
     item.backgroundColor = COLOURS[tone];
     item.command = glm.state.kind === "missing" ? "glm-lsp.setUp" : "glm-lsp.showHealth";
   };
+  const doctor = async () => {
+    const options = {
+      location: vscode.ProgressLocation.Notification,
+      title: vscode.l10n.t("GLM: Checking everything"),
+      cancellable: true,
+    };
+    page.show();
+    try {
+      watch.checked(await vscode.window.withProgress(options, (_, token) => checkUp(glm, token)));
+    } catch (error) {
+      if (!Problem.isCancelled(error)) {
+        void vscode.window.showErrorMessage(Problem.of(error).sentence);
+      }
+    }
+  };
   draw();
   item.show();
   return vscode.Disposable.from(
@@ -32,5 +48,6 @@ export const status: Feature = (glm, context) => {
     item,
     watch.onChange(draw),
     vscode.commands.registerCommand("glm-lsp.showHealth", () => page.show()),
+    vscode.commands.registerCommand("glm-lsp.doctor", doctor),
   );
 };

@@ -4,6 +4,19 @@ import type { EngineStatusResult, StatusResult } from "../protocol";
 import { reused, type Translate, words } from "../words";
 import type { Turns } from "./turns";
 
+/** `glm-lsp doctor --json` */
+export interface Checkup {
+  healthy: boolean;
+  checks: Record<string, Check>;
+}
+
+export interface Check {
+  state: "ok" | "note" | "wrong";
+  says: string;
+  /** One thing to do about it; may be empty. */
+  do: string;
+}
+
 /** All that is known at a moment. */
 export interface Known {
   state: State;
@@ -11,6 +24,8 @@ export interface Known {
   engine?: EngineStatusResult;
   turns: Turns;
   trusted: boolean;
+  /** What was found when everything was last checked. */
+  checkup?: Checkup;
 }
 
 export type Tone = "plain" | "warning" | "error";

@@ -2,7 +2,7 @@
 import * as vscode from "vscode";
 import type { Glm } from "../glm";
 import type { EngineStatusResult, StatusResult } from "../protocol";
-import type { Known } from "./picture";
+import type { Checkup, Known } from "./picture";
 import { Turns } from "./turns";
 
 /** Between two looks while nobody watches closely. */
@@ -16,6 +16,7 @@ export class Watch implements vscode.Disposable {
   readonly onChange = this.changes.event;
   private status: StatusResult | undefined;
   private engine: EngineStatusResult | undefined;
+  private checkup: Checkup | undefined;
   private timer: NodeJS.Timeout | undefined;
   private looking = false;
   private closely = false;
@@ -46,8 +47,14 @@ export class Watch implements vscode.Disposable {
   }
 
   get known(): Known {
-    const { status, engine, turns } = this;
-    return { state: this.glm.state, status, engine, turns, trusted: vscode.workspace.isTrusted };
+    const { status, engine, turns, checkup } = this;
+    return { state: this.glm.state, status, engine, turns, trusted: vscode.workspace.isTrusted, checkup };
+  }
+
+  /** Takes note of what a check of everything found. */
+  checked(checkup: Checkup | undefined): void {
+    this.checkup = checkup;
+    this.tell();
   }
 
   /** Whether a person looks at the figures. */

@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { words } from "../../src/words";
+import { t } from "./translate";
 
-const t = (message: string, ...values: Array<string | number>) =>
-  message.replace(/\{(\d)\}/g, (_, i) => String(values[i]));
 const say = words(t, "en");
 
 test("durations have as many digits as they deserve", () => {

@@ -1,5 +1,5 @@
 // The health page: lays out what its host words. Never asks for anything but that, and for what a button names.
-import type { Button, Chart, Health } from "../health";
+import type { Button, Chart, Health, Table } from "../health";
 import "./health.css";
 import { plot } from "./plot";
 
@@ -67,7 +67,8 @@ function draw(health: Health): void {
     part("sections", health.sections, (sections) =>
       make("div", { class: "sections" }, ...sections.map(({ title, rows }) => section(title, rows))),
     ),
-    part("turns", health.turns, turns),
+    part("turns", health.turns, tabular),
+    ...(health.checkup ? [part("checkup", health.checkup, tabular)] : []),
   ];
   const stays = new Set<Node>(parts);
   for (const child of [...page.childNodes]) {
@@ -117,9 +118,9 @@ function chart(data: Chart): HTMLElement {
   );
 }
 
-function turns(data: Health["turns"]): HTMLElement {
+function tabular(data: Table): HTMLElement {
   const body = data.rows.length ? table(data.columns, data.rows) : make("p", { class: "empty" }, data.empty);
-  return make("section", { class: "turns" }, make("h2", {}, data.title), body);
+  return make("section", { class: "wide" }, make("h2", {}, data.title), body);
 }
 
 function table(columns: readonly string[], rows: readonly string[][]): HTMLElement {

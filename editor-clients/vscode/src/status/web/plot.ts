@@ -12,14 +12,15 @@ export function plot({ title, latest, points }: Chart): SVGElement {
   name.textContent = `${title}: ${latest}`;
   svg.append(name, make("line", { class: "axis", x1: 0, x2: WIDTH, y1: HEIGHT - 1, y2: HEIGHT - 1 }));
   const at = points.map(({ ago, value }) => ({
-    x: WIDTH * (1 - Math.min(ago, HOUR) / HOUR),
+    x: 4 + (WIDTH - 8) * (1 - Math.min(ago, HOUR) / HOUR),
     y: HEIGHT - 4 - (HEIGHT - 12) * (value / most),
   }));
   svg.append(
     make("polyline", { class: "line", points: at.map(({ x, y }) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" ") }),
   );
   for (const { x, y } of at) {
-    svg.append(make("circle", { class: "dot", cx: x.toFixed(1), cy: y.toFixed(1), r: 2.5 }));
+    // A dot is a line without length, so that it stays round however the picture is stretched.
+    svg.append(make("path", { class: "dot", d: `M${x.toFixed(1)} ${y.toFixed(1)}h0.01` }));
   }
   return svg;
 }
