@@ -139,7 +139,15 @@ export class Connection implements Glm, vscode.Disposable {
     this.disposed = true;
     clearTimeout(this.timer);
     void this.stop();
-    for (const one of [...this.listeners, this.states, this.statuses, this.events, this.decisions, this.deltas, this.log]) {
+    for (const one of [
+      ...this.listeners,
+      this.states,
+      this.statuses,
+      this.events,
+      this.decisions,
+      this.deltas,
+      this.log,
+    ]) {
       one.dispose();
     }
   }

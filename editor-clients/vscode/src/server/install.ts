@@ -4,6 +4,7 @@ import { access, mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as vscode from "vscode";
 import { Problem } from "../glm";
+import { type Failure, failure, short } from "./pip";
 
 const PYTHONS = ["python3", "python3.14", "python3.13", "python3.12", "python3.11", "python"];
 const MARK = ".installed";
@@ -46,6 +47,16 @@ function homeOf(context: vscode.ExtensionContext): string {
   return join(context.globalStorageUri.fsPath, "server");
 }
 
+function problemOf({ offline, last }: Failure): Problem {
+  return offline
+    ? new Problem(
+        vscode.l10n.t("The package index cannot be reached."),
+        vscode.l10n.t("Connect to a network, or install glm-lsp by hand and set glm.server.path."),
+        "offline",
+      )
+    : new Problem(last, vscode.l10n.t("The log has all of it."), "pip");
+}
+
 /** What pip installs: the wheel that came with the extension, else the package of that name. */
 async function source(context: vscode.ExtensionContext): Promise<string> {
   const folder = join(context.extensionPath, "wheels");
@@ -85,33 +96,6 @@ async function findPython(): Promise<string> {
     : new Problem(vscode.l10n.t("There is no Python on this machine."), hint, "no-python");
 }
 
-/** Why pip failed, from what it wrote. */
-export function whyPipFailed(output: string): Problem {
-  const offline =
-    /NewConnectionError|Temporary failure in name resolution|Name or service not known|ConnectTimeout|Could not connect|No route to host|nodename nor servname/;
-  if (offline.test(output)) {
-    return new Problem(
-      vscode.l10n.t("The package index cannot be reached."),
-      vscode.l10n.t("Connect to a network, or install glm-lsp by hand and set glm.server.path."),
-      "offline",
-    );
-  }
-  const last =
-    output
-      .trim()
-      .split("\n")
-      .filter((line) => /error/i.test(line))
-      .at(-1) ??
-    output.trim().split("\n").at(-1) ??
-    "";
-  return new Problem(last.replace(/^ERROR:\s*/i, ""), vscode.l10n.t("The log has all of it."), "pip");
-}
-
-/** `Collecting numpy>=2.1 (from glm-lsp)` as `Collecting numpy`. */
-export function short(line: string): string {
-  return /^(\S+ [\w.-]+)/.exec(line.trim())?.[1] ?? "";
-}
-
 function run(
   command: string,
   args: string[],
@@ -139,7 +123,7 @@ function run(
       } else if (code === 0) {
         resolve();
       } else {
-        reject(whyPipFailed(output));
+        reject(problemOf(failure(output)));
       }
     });
   });

@@ -3,6 +3,7 @@ import * as vscode from "vscode";
 import { Problem } from "../glm";
 import { told } from "../server/tool";
 import { modelName } from "../status/picture";
+import { planned, wrongAddress } from "./plan";
 import type { FoundEngine, FoundEngines, Plan } from "./shapes";
 
 type Choice =
@@ -98,17 +99,6 @@ function fixed(running: boolean): Array<vscode.QuickPickItem & { choice?: Choice
   ];
 }
 
-/** Whether a text is an address of an engine; else what is wrong with it. */
-export function wrongAddress(text: string): "scheme" | "form" | undefined {
-  if (text.startsWith("unix:/")) {
-    return undefined;
-  }
-  if (!/^https?:\/\//.test(text)) {
-    return "scheme";
-  }
-  return URL.canParse(text) && new URL(text).hostname ? undefined : "form";
-}
-
 async function other(): Promise<boolean> {
   const url = await vscode.window.showInputBox({
     title: vscode.l10n.t("GLM: Address of the engine"),
@@ -155,40 +145,7 @@ export async function planEngine(path: string): Promise<void> {
   }
   const args = gpus.trim() ? ["--gpus", gpus.trim()] : [];
   const plan = await told<Plan>(path, ["engine", "plan", ...args]);
-  const content = plan.fits ? planned(plan) : `# ${plan.message}\n\n${plan.hint}\n`;
+  const content = plan.fits ? planned(plan, vscode.l10n.t, vscode.env.language) : `# ${plan.message}\n\n${plan.hint}\n`;
   const document = await vscode.workspace.openTextDocument({ language: "markdown", content });
   await vscode.window.showTextDocument(document);
-}
-
-/** A plan as a page of Markdown. */
-export function planned(plan: Extract<Plan, { fits: true }>): string {
-  const { t } = vscode.l10n;
-  const number = (value: number) => value.toLocaleString(vscode.env.language);
-  const gigabytes = (value: number) => `${(value / 1e9).toFixed(1)} GB`;
-  return [
-    `# ${plan.model.label} · ${plan.hardware}`,
-    "",
-    ...plan.commands.flatMap(({ host, shell }) => [
-      ...(plan.commands.length > 1 ? [t("Host {0}:", host + 1), ""] : []),
-      "```sh",
-      shell,
-      "```",
-      "",
-    ]),
-    t(
-      "On each GPU {0} of weights and {1} of KV cache; {2} tokens in all, {3} in one conversation.",
-      gigabytes(plan.memory.weights),
-      gigabytes(plan.memory.cache),
-      number(plan.memory.tokens),
-      number(plan.max_len),
-    ),
-    "",
-    `| ${t("flag")} | ${t("why")} |`,
-    "|---|---|",
-    ...plan.flags.map(({ words, reason }) => `| \`${words.join(" ")}\` | ${reason} |`),
-    "",
-    ...plan.notes.map((note) => `- ${note}`),
-    t("When it runs, choose it with the command “GLM: Choose Engine…”."),
-    "",
-  ].join("\n");
 }

@@ -2,10 +2,9 @@
 import { homedir } from "node:os";
 import * as vscode from "vscode";
 import { type Feature, type Glm, Problem } from "../glm";
-import { modelName } from "../status/picture";
-import { words } from "../words";
 import { chooseEngine, planEngine } from "./engines";
-import { type Trial, tryOut } from "./trial";
+import { outcome, type Trial } from "./outcome";
+import { tryOut } from "./trial";
 
 const ASKED = "setup.asked";
 
@@ -129,11 +128,13 @@ class Commands {
       const trial = await vscode.window.withProgress(options, (_, token) => tryOut(this.glm, token));
       await vscode.commands.executeCommand("setContext", "glm-lsp.engineReady", true);
       const page = vscode.l10n.t("Show Health");
-      void vscode.window.showInformationMessage(outcome(trial), page).then((said) => {
-        if (said === page) {
-          void vscode.commands.executeCommand("glm-lsp.showHealth");
-        }
-      });
+      void vscode.window
+        .showInformationMessage(outcome(trial, vscode.l10n.t, vscode.env.language), page)
+        .then((said) => {
+          if (said === page) {
+            void vscode.commands.executeCommand("glm-lsp.showHealth");
+          }
+        });
       return trial;
     } catch (error) {
       await vscode.commands.executeCommand("setContext", "glm-lsp.engineReady", false);
@@ -169,26 +170,4 @@ class Commands {
       }
     });
   }
-}
-
-/** `GLM-4.7 works: 143 tokens/s, first token after 0.4 s · tools · thinking kept token by token` */
-export function outcome({ model, firstTokenSeconds, tokensPerSecond }: Trial): string {
-  const { t } = vscode.l10n;
-  const say = words(t, vscode.env.language);
-  const kept = { tokens: t("thinking kept token by token"), messages: t("thinking kept as text"), none: "" };
-  return [
-    tokensPerSecond
-      ? t(
-          "{0} works: {1} tokens/s, first token after {2}",
-          modelName(model.id),
-          tokensPerSecond.toFixed(1),
-          say.duration(firstTokenSeconds),
-        )
-      : t("{0} works", modelName(model.id)),
-    model.tools ? t("tools") : t("no tools: it can answer, not edit"),
-    kept[model.exactness],
-    model.banner ?? "",
-  ]
-    .filter(Boolean)
-    .join(" · ");
 }

@@ -3,13 +3,7 @@ import { randomUUID } from "node:crypto";
 import { homedir } from "node:os";
 import * as vscode from "vscode";
 import type { Glm } from "../glm";
-import type { ModelInfo } from "../protocol";
-
-export interface Trial {
-  model: ModelInfo;
-  firstTokenSeconds: number;
-  tokensPerSecond: number;
-}
+import { speed, type Trial } from "./outcome";
 
 const TOKENS = 96;
 
@@ -43,13 +37,4 @@ export async function tryOut(glm: Glm, token: vscode.CancellationToken): Promise
   } finally {
     listening.dispose();
   }
-}
-
-/** From the times in milliseconds; the first token came with the first piece, the others after it. */
-export function speed(began: number, first: number, ended: number, tokens: number): Omit<Trial, "model"> {
-  const rest = (ended - first) / 1000;
-  return {
-    firstTokenSeconds: (first - began) / 1000,
-    tokensPerSecond: tokens > 1 && rest > 0 ? (tokens - 1) / rest : 0,
-  };
 }
