@@ -29,8 +29,7 @@ export class App implements Page {
   readonly #views = new Map<string, View>();
   readonly #status = h("div", { class: "said", role: "status", "aria-live": "polite" });
   readonly #alert = h("div", { class: "said", role: "alert" });
-  readonly #top = h("header", { class: "top", hidden: true });
-  readonly #name = h("h1", { class: "name" });
+  readonly #name = h("h1", { class: "said" });
   readonly #trust = h("div", { class: "banner", hidden: true });
   readonly #trouble = h("div", { class: "banner error", hidden: true });
   readonly #standing = h("div", { class: "banner", hidden: true });
@@ -101,12 +100,11 @@ export class App implements Page {
       h("p", { class: "welcome-line dim" }, t("# names files, symbols, the selection, problems and changes.")),
       this.#recent.element,
     );
-    this.#top.append(this.#name);
     document.body.append(
       h(
         "main",
         {},
-        this.#top,
+        this.#name,
         this.#standing,
         this.#trust,
         this.#welcome,
@@ -453,8 +451,7 @@ export class App implements Page {
     this.#welcome.hidden = !empty || this.#browsing;
     this.#all.hidden = !this.#browsing;
     this.#thread.hidden = empty || this.#browsing;
-    this.#top.hidden = empty || this.#browsing;
-    say(this.#name, view.name || view.turns[0]?.words || "");
+    say(this.#name, view.name || view.turns[0]?.words || "GLM");
     if (!this.#welcome.hidden) {
       this.#recent.update(this.#entries, view.conversationId);
     }

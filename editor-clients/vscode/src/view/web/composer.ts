@@ -38,7 +38,7 @@ export class Composer {
   readonly #waiting = h("ul", { class: "waiting", hidden: true });
   readonly #selection = h("div", { class: "selection", hidden: true });
   readonly #meter = h("span", { class: "meter-text" });
-  readonly #hint = h("div", { class: "hint-line" });
+  readonly #hint = h("span", { class: "hint-line" });
   #mentions: Mention[] = [];
   #queue: Asked[] = [];
   #editing: number | undefined;
@@ -93,13 +93,12 @@ export class Composer {
           name,
           this.#thinking,
           preview,
-          this.#meter,
           h("span", { class: "space" }),
           this.#stop,
           this.#send,
         ),
       ),
-      this.#hint,
+      h("div", { class: "below" }, this.#hint, this.#meter),
     );
     this.element.setAttribute("aria-label", t("Ask GLM"));
   }

@@ -308,7 +308,7 @@ function next(turn: Turn, told: TurnEvent): Turn {
       return added(quiet(turn), {
         kind: "proposal",
         proposalId: what.proposalId,
-        summary: what.summary,
+        summary: said(turn, what.summary) ? "" : what.summary,
         files: what.files,
         objections: what.objections,
         unchecked: what.unchecked,
@@ -325,6 +325,12 @@ function next(turn: Turn, told: TurnEvent): Turn {
     default:
       return turn; // a type of a later server
   }
+}
+
+/** Whether the answer says this already, however its lines are broken. */
+function said(turn: Turn, words: string): boolean {
+  const text = turn.blocks.map((one) => (one.kind === "answer" ? one.text : "")).join("\n");
+  return text.split(/\s+/).join(" ").includes(words.trim().split(/\s+/).join(" "));
 }
 
 type Fresh<T> = T extends Block ? Omit<T, "id"> : never;

@@ -26,10 +26,9 @@ export class Picker {
     this.#chosen = chosen;
     this.#list.setAttribute("aria-label", page.t("Context"));
     this.element = h("div", { class: "picker", hidden: true }, this.#list);
-    field.setAttribute("role", "combobox");
     field.setAttribute("aria-autocomplete", "list");
+    field.setAttribute("aria-haspopup", "listbox");
     field.setAttribute("aria-controls", "picker");
-    field.setAttribute("aria-expanded", "false");
     field.addEventListener("blur", () => this.close());
   }
 
@@ -83,7 +82,6 @@ export class Picker {
     );
     const opened = this.element.hidden;
     this.element.hidden = false;
-    this.#field.setAttribute("aria-expanded", "true");
     this.#mark();
     if (opened) {
       this.#page.announce(this.#page.t("{0} suggestions", found.length));
@@ -94,7 +92,6 @@ export class Picker {
     this.#number += 1;
     if (!this.element.hidden) {
       this.element.hidden = true;
-      this.#field.setAttribute("aria-expanded", "false");
       this.#field.removeAttribute("aria-activedescendant");
     }
   }
