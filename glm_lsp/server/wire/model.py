@@ -5,9 +5,7 @@ Never does anything: the classes say what travels.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
-
-import msgspec
+from typing import Any, Literal
 
 from glm_lsp.server.wire.parts import Count, Exactness, Thinking, Usage, Wire
 
@@ -103,7 +101,7 @@ class ModelTool(Wire, frozen=True, kw_only=True):
         input_schema: a JSON schema of an object; absent for a tool without arguments.
     """
 
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    name: str
     description: str = ""
     input_schema: dict[str, Any] | None = None
 
@@ -130,8 +128,8 @@ class CompleteParams(Wire, frozen=True, kw_only=True):
     tools: tuple[ModelTool, ...] = ()
     tool_mode: Literal["auto", "required"] = "auto"
     thinking: Thinking = "auto"
-    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
-    max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    temperature: float | None = None
+    max_tokens: Count | None = None
     workspace_folder: str | None = None
 
 
