@@ -18,7 +18,10 @@ export class HealthPage implements vscode.Disposable {
 
   show(): void {
     if (this.panel) {
-      this.panel.reveal();
+      // Revealing takes the focus from the button that was pressed.
+      if (!this.panel.visible) {
+        this.panel.reveal();
+      }
       return;
     }
     const dist = vscode.Uri.joinPath(this.context.extensionUri, "dist");
