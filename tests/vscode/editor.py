@@ -137,6 +137,7 @@ class VSCode:
                 *(str(install.node()), str(COPIES[self.copy] / "lib" / "vscode" / "out" / "server-main.js")),
                 *("--host", "127.0.0.1", "--port", "0", "--without-connection-token"),
                 *("--accept-server-license-terms", "--disable-telemetry", "--enable-smoke-test-driver"),
+                "--force-disable-user-env",  # what a login shell of this machine sets is no part of a test
                 *("--server-data-dir", str(self.data), "--extensions-dir", str(self._extensions)),
             ],
             cwd=self.tmp,
@@ -198,6 +199,14 @@ class VSCode:
             "the window's extension host", lambda: next(iter(set(self.doors.iterdir()) - before), None), seconds=60
         )
         return window
+
+    def speak(self, language: str) -> None:
+        """Has windows that are opened from now on say that they speak another language, such as `zh-cn`.
+
+        VS Code's own words stay English, since its language packs are not here; extensions get what they have.
+        """
+        fixed = f"{{ get: () => {json.dumps(language)}, set: () => {{}} }}"
+        self._context.add_init_script(f"Object.defineProperty(globalThis, '_VSCODE_NLS_LANGUAGE', {fixed})")
 
     def processes(self, words: str = "") -> list[psutil.Process]:
         """The processes below VS Code's server whose command lines hold these words."""
@@ -341,6 +350,11 @@ class Window:
             path=str(self.vscode.root / name) if name else "",
         )
 
+    def standing(self) -> str:
+        """What the status bar says of the extension."""
+        item = self.page.locator(f"[id='{EXTENSION}.glm-lsp.status']")
+        return item.inner_text().strip() if item.count() else ""
+
     # --- with the keyboard and the mouse
 
     def keys(self, *keys: str) -> None:
@@ -420,12 +434,18 @@ class Window:
         return found
 
     def notice(self, text: str, *, button: str = "", seconds: float = 30) -> None:
-        """Waits for a notification, and presses one of its buttons."""
+        """Waits for a notification, also one that has gone into the list behind the bell, and presses one of its buttons."""
         toast = self.page.locator(".notification-toast, .notifications-center .notification-list-item")
-        found = toast.filter(has_text=text).first
-        expect(found).to_be_visible(timeout=seconds * 1000)
+        found = toast.filter(has_text=text)
+
+        def shown() -> bool:
+            if not found.count() and self.page.locator(".statusbar-item[id='status.notifications']").count():
+                self.host("vscode.commands.executeCommand('notifications.showList')")
+            return found.count() > 0
+
+        until(f"a notification {text!r}", shown, seconds=seconds)
         if button:
-            found.locator(".monaco-button").filter(has_text=button).first.click()
+            found.first.locator(".monaco-button").filter(has_text=button).first.click()
 
     def dialog(self, text: str, *, button: str = "") -> None:
         """Waits for a dialog box, and presses one of its buttons."""
