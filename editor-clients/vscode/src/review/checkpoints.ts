@@ -18,6 +18,8 @@ export const BEFORE = "glm-before";
 export class Checkpoints implements vscode.TextDocumentContentProvider {
   private kept: Kept[] = [];
   private readonly read: Promise<void>;
+  /** The change that is being made. */
+  private latest: Promise<unknown> = Promise.resolve();
 
   /** Keeps them in a file of this folder, which outlives the window; in memory where there is none. */
   constructor(
@@ -28,7 +30,13 @@ export class Checkpoints implements vscode.TextDocumentContentProvider {
   }
 
   /** Runs what changes the files of a proposal, and remembers them as they were before. */
-  async around<T>(proposal: Pending, change: () => Promise<T>): Promise<T> {
+  around<T>(proposal: Pending, change: () => Promise<T>): Promise<T> {
+    const done = this.noted(proposal, change);
+    this.latest = done.catch(() => undefined);
+    return done;
+  }
+
+  private async noted<T>(proposal: Pending, change: () => Promise<T>): Promise<T> {
     const uris = proposal.told.files.map((file) => vscode.Uri.parse(file.uri));
     const before = await Promise.all(uris.map(textOf));
     try {
@@ -49,7 +57,7 @@ export class Checkpoints implements vscode.TextDocumentContentProvider {
 
   /** Takes the last changes back, in all files as one step; what the server wrote where there is nothing of ours. */
   async undo(): Promise<void> {
-    await this.read;
+    await Promise.all([this.read, this.latest]);
     const last = this.kept.pop();
     if (!last) {
       return this.undoOnDisk();

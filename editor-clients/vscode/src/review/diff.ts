@@ -12,6 +12,8 @@ export class Diffs implements vscode.TextDocumentContentProvider, vscode.Disposa
   private readonly changes = new vscode.EventEmitter<vscode.Uri>();
   readonly onDidChange = this.changes.event;
   private readonly listeners: vscode.Disposable[];
+  /** The pages with several files that were shown, by their titles: VS Code does not tell what is in one. */
+  private readonly pages = new Map<string, string>();
 
   constructor(private readonly proposals: Proposals) {
     this.listeners = [
@@ -53,6 +55,7 @@ export class Diffs implements vscode.TextDocumentContentProvider, vscode.Disposa
   /** Shows all files of a proposal in one page. */
   async showAll(proposal: Pending): Promise<void> {
     const resources = proposal.told.files.map((file) => sides(proposal, file));
+    this.pages.set(titleOf(proposal), proposal.id);
     await vscode.commands.executeCommand("vscode.changes", titleOf(proposal), resources);
   }
 
@@ -61,9 +64,17 @@ export class Diffs implements vscode.TextDocumentContentProvider, vscode.Disposa
     const tabs = vscode.window.tabGroups.all
       .flatMap((group) => group.tabs)
       .filter((tab) => {
-        const page = tab.input instanceof vscode.TabInputTextDiff ? tab.input.modified : undefined;
-        const found = page?.scheme === PROPOSED ? this.fileOf(page) : undefined;
-        return page?.scheme === PROPOSED && !found?.file.hunks.some((hunk) => hunk.state === "pending");
+        if (tab.input instanceof vscode.TabInputTextDiff) {
+          const page = tab.input.modified;
+          return page.scheme === PROPOSED && !this.fileOf(page)?.file.hunks.some((hunk) => hunk.state === "pending");
+        }
+        // Its label is our title with the number of files behind it.
+        const id = this.pages.get(tab.label.replace(/ \([^()]*\)$/, ""));
+        return (
+          id !== undefined &&
+          !(tab.input instanceof vscode.TabInputText) &&
+          !this.proposals.open.some((one) => one.id === id)
+        );
       });
     if (tabs.length > 0) {
       await vscode.window.tabGroups.close(tabs, true);
