@@ -35,7 +35,10 @@ export class Thread {
     this.#scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     this.#turns.addEventListener("keydown", (event) => this.#move(event));
     this.#turns.addEventListener("focusin", (event) => this.#rove(event.target as HTMLElement));
-    new ResizeObserver(() => this.#follow()).observe(this.#scroller);
+    // Parts that come onto the screen turn out higher or lower than they were taken for.
+    const sizes = new ResizeObserver(() => this.#follow());
+    sizes.observe(this.#scroller);
+    sizes.observe(this.#turns);
   }
 
   /** Shows something else than turns, or turns again. */
