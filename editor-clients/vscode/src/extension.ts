@@ -6,17 +6,38 @@ import { Connection } from "./server/client";
 import { server } from "./server/commands";
 import { setup } from "./setup";
 import { status } from "./status";
+import { verbs } from "./verbs";
 import { chat } from "./view";
 
 /** In the order in which they begin. A feature is one line here. */
-const FEATURES: Feature[] = [server, status, setup, reviews, chat];
+const FEATURES: Feature[] = [server, status, setup, verbs, reviews, chat];
 
 export function activate(context: vscode.ExtensionContext): void {
   const glm = new Connection(context);
   context.subscriptions.push(glm, ...FEATURES.map((feature) => feature(glm, context)));
-  if (vscode.workspace.workspaceFolders?.length) {
+  startWhenWanted(glm, context);
+}
+
+/** Starts the server as soon as there is something that it could work on; anything that asks it does so too. */
+function startWhenWanted(glm: Connection, context: vscode.ExtensionContext): void {
+  const wanted = () =>
+    vscode.workspace.workspaceFolders?.length ||
+    vscode.workspace.textDocuments.some(({ uri }) => uri.scheme === "file");
+  if (wanted()) {
     void glm.start();
+    return;
   }
+  const look = () => {
+    if (wanted()) {
+      waiting.dispose();
+      void glm.start();
+    }
+  };
+  const waiting = vscode.Disposable.from(
+    vscode.workspace.onDidOpenTextDocument(look),
+    vscode.workspace.onDidChangeWorkspaceFolders(look),
+  );
+  context.subscriptions.push(waiting);
 }
 
 /** All of it ends with the context's subscriptions. */
