@@ -165,7 +165,9 @@ def test_undo_takes_a_new_file_back_with_the_rest(vscode: VSCode) -> None:
     window.run("GLM: Accept All Changes")
     window.holds(DOCUMENTED, "cart.py")
     until("the new file", (vscode.root / "tax.py").exists)
-    until("nothing waits", lambda: not window.page.locator("[id='workbench.view.extension.glm'] .monaco-list-row").count())
+    until(
+        "nothing waits", lambda: not window.page.locator("[id='workbench.view.extension.glm'] .monaco-list-row").count()
+    )
     window.run("GLM: Undo Last Changes in All Files")
     window.holds(CART, "cart.py")
     until("the new file is gone", lambda: not (vscode.root / "tax.py").exists())

@@ -3,7 +3,7 @@ import * as vscode from "vscode";
 import { type Feature, Problem } from "../glm";
 import type { ProposalFile, ProposalHunk } from "../protocol";
 import { askForWords, withoutServerLenses } from "./actions";
-import { formOf, hunkAt, type Wish } from "./changes";
+import { formOf, hunkAt, isOpen, type Wish } from "./changes";
 import { BEFORE, Checkpoints } from "./checkpoints";
 import { Diffs, PROPOSED } from "./diff";
 import { Lenses } from "./lenses";
@@ -16,6 +16,8 @@ import { type Node, Tree } from "./tree";
 export interface Subject {
   proposalId?: string;
   hunkId?: string;
+  /** Addresses of the files that are meant; all without them. */
+  files?: string[];
 }
 
 export const reviews: Feature = (glm, context) => {
@@ -53,10 +55,7 @@ export const reviews: Feature = (glm, context) => {
   const tryOut = async (proposal: Pending, file: ProposalFile) => {
     const uri = vscode.Uri.parse(file.uri);
     const hunks = file.hunks.filter((hunk) => hunk.state === "pending");
-    const done = await proposals.accept(
-      proposal,
-      hunks.map((hunk) => hunk.hunkId),
-    );
+    const done = await proposals.accept(proposal, waiting(hunks));
     if (!done?.applied) {
       return;
     }
@@ -177,12 +176,7 @@ export const reviews: Feature = (glm, context) => {
         return marks.keep(tried);
       }
       const found = subject(given);
-      const hunks = found?.hunk ? [found.hunk] : found?.file?.hunks;
-      await (found &&
-        proposals.accept(
-          found.proposal,
-          hunks?.map((hunk) => hunk.hunkId),
-        ));
+      await (found && proposals.accept(found.proposal, meant(found)));
     },
     reject: async (given) => {
       const tried = triedHere(given?.hunkId);
@@ -191,31 +185,20 @@ export const reviews: Feature = (glm, context) => {
         return marks.putBack(tried);
       }
       const found = subject(given);
-      const hunks = found?.hunk ? [found.hunk] : found?.file?.hunks;
-      await (found &&
-        proposals.reject(
-          found.proposal,
-          hunks?.map((hunk) => hunk.hunkId),
-        ));
+      await (found && proposals.reject(found.proposal, meant(found)));
     },
     acceptAll: async (given) => {
       const found = subject(given);
       await (found && proposals.accept(found.proposal));
     },
+    acceptFiles: async (given) => {
+      const found = subject(given);
+      const files = found?.proposal.told.files.filter((file) => !given?.files || given.files.includes(file.uri)) ?? [];
+      await (found && proposals.accept(found.proposal, waiting(files.flatMap((file) => file.hunks))));
+    },
     acceptChecked: async (given) => {
       const found = subject(given);
       await (found && proposals.accept(found.proposal, tree.checked(found.proposal)));
-    },
-    acceptFiles: async (given) => {
-      const proposal = proposals.find((given as Subject | undefined)?.proposalId);
-      const wanted = (given as { files?: string[] } | undefined)?.files;
-      const files = proposal?.told.files.filter((file) => !wanted || wanted.includes(file.uri)) ?? [];
-      const hunks = files.flatMap((file) => file.hunks).filter((hunk) => hunk.state === "pending");
-      await (proposal &&
-        proposals.accept(
-          proposal,
-          hunks.map((hunk) => hunk.hunkId),
-        ));
     },
     rejectAll: async (given) => {
       const found = subject(given);
@@ -273,6 +256,15 @@ interface Found {
   proposal: Pending;
   file?: ProposalFile;
   hunk?: ProposalHunk;
+}
+
+/** The ids of the hunks that a command is about: of one, of a file, or undefined for all of the proposal. */
+function meant({ file, hunk }: Found): string[] | undefined {
+  return hunk ? [hunk.hunkId] : file?.hunks.filter(isOpen).map((one) => one.hunkId);
+}
+
+function waiting(hunks: ProposalHunk[]): string[] {
+  return hunks.filter((hunk) => hunk.state === "pending").map((hunk) => hunk.hunkId);
 }
 
 /** Goes to a line, where the person asked to. */

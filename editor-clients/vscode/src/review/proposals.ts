@@ -42,6 +42,7 @@ export class Proposals implements vscode.Disposable {
   ) {
     this.listeners = [
       glm.onEvent((event) => this.heard(event)),
+      glm.onDecision((id) => this.all.has(id) && void this.refresh(id)),
       glm.onState((state) => {
         if (state.kind !== "ready" && this.all.size > 0) {
           this.all.clear(); // a server that comes back does not know them any more
