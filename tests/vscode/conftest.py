@@ -30,16 +30,14 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from vscode import install
-from vscode.editor import COPIES, VSCode, extensions
+from vscode.editor import COPIES, VSCode, chromium, extensions, packed
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -47,13 +45,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 FAILURES = install.CACHE / "failures"
-_BROWSER = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--font-render-hinting=none"),
-    # A window that is not in front is drawn all the same: two windows side by side are two persons.
-    *("--disable-backgrounding-occluded-windows", "--disable-renderer-backgrounding"),
-    "--disable-background-timer-throttling",
-)
 _report = pytest.StashKey[dict[str, pytest.CollectReport]]()
 
 
@@ -77,12 +68,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 def browser() -> Iterator[Browser]:
     if missing := install.missing():
         pytest.fail(f"Not installed: {', '.join(missing)}. `make test-vscode` does it.", pytrace=False)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=install.chromium(), headless=not os.environ.get("GLM_LSP_HEADED"), args=[*_BROWSER]
-        )
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")
@@ -90,22 +77,7 @@ def vsix(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Our extension as it is published."""
     if given := os.environ.get("GLM_LSP_TEST_VSIX"):
         return Path(given).resolve()
-    # Quicker than `make vsix`, which also looks at types and runs the unit tests.
-    ours, made = install.ROOT / "editor-clients" / "vscode", tmp_path_factory.mktemp("vsix") / "glm-lsp.vsix"
-    if not list(ours.glob("wheels/*.whl")):
-        _made([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", str(ours / "wheels"), "."])
-    _made(
-        [str(Path(sys.executable).with_name("npm")), "--prefix", str(ours), "run", "package", "--", "--out", str(made)]
-    )
-    return made
-
-
-def _made(command: list[str]) -> None:
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(command, cwd=install.ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        said = f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-        pytest.fail(f"`{' '.join(command)}` failed; `make vsix` says more:\n{said}", pytrace=False)
+    return packed(tmp_path_factory.mktemp("vsix"))
 
 
 @pytest.fixture(scope="session")

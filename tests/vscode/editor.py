@@ -13,6 +13,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.parse
 import urllib.request
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
-from playwright.sync_api import Error, expect
+from playwright.sync_api import Error, expect, sync_playwright
 
 from vscode import install
 
@@ -33,6 +34,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 HERE = Path(__file__).resolve().parent
 EXTENSION = "glm-lsp.glm-lsp"
+_CHROMIUM = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--font-render-hinting=none"),
+    # A window that is not in front is drawn all the same: two windows side by side are two persons.
+    *("--disable-backgrounding-occluded-windows", "--disable-renderer-backgrounding"),
+    "--disable-background-timer-throttling",
+)
 COPIES = {"open": install.OPEN, "gated": install.GATED}
 QUIET: dict[str, Any] = {
     "telemetry.telemetryLevel": "off",
@@ -66,6 +74,39 @@ def until(what: str, look: Callable[[], T], *, seconds: float = 30) -> T:
         if time.monotonic() > end:
             raise AssertionError(f"Not within {seconds:.0f} s: {what}. Last seen: {seen!r}")
         time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser; `GLM_LSP_HEADED=1` shows it."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=install.chromium(), headless=not os.environ.get("GLM_LSP_HEADED"), args=[*_CHROMIUM]
+        )
+        yield browser
+        browser.close()
+
+
+def packed(folder: Path) -> Path:
+    """The extension as it is published; quicker than `make vsix`, which also looks at types and runs the unit tests.
+
+    Raises:
+        RuntimeError: it cannot be made.
+    """
+    ours, made = install.ROOT / "editor-clients" / "vscode", folder / "glm-lsp.vsix"
+    python, npm = sys.executable, str(Path(sys.executable).with_name("npm"))
+    if not list(ours.glob("wheels/*.whl")):
+        _run([python, "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", str(ours / "wheels"), "."])
+    _run([npm, "--prefix", str(ours), "run", "package", "--", "--out", str(made)])
+    return made
+
+
+def _run(command: list[str]) -> None:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(command, cwd=install.ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        raise RuntimeError(f"`{' '.join(command)}` failed; `make vsix` says more:\n{said}")
 
 
 def extensions(folder: Path, vsix: Path | None) -> Path:
