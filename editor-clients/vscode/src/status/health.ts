@@ -207,7 +207,7 @@ function charts({ turns }: Known, t: Translate, now: number, language?: string):
       t("Tokens per second, last hour"),
       t("Tokens per second"),
       samples.filter(({ tokensPerSecond }) => tokensPerSecond > 0).map((one) => [one.at, one.tokensPerSecond]),
-      (value) => t("{0} tokens/s", value.toFixed(1)),
+      (value) => t("{0} tokens/s", value < 100 ? value.toFixed(1) : say.count(value)),
     ),
     chart(
       t("Time to the first token, last hour"),

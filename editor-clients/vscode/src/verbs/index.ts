@@ -1,7 +1,7 @@
 // What can be asked about the file or the selection, by name: the palette, the editor's menu, keys.
 // Never asks the model by itself: the server's own command does, as for the light bulb.
 import * as vscode from "vscode";
-import { type Feature, Problem } from "../glm";
+import { type Feature, type Glm, Problem } from "../glm";
 
 /** Commands of ours and the server's actions that they begin; see docs/actions.md. */
 const VERBS: Record<string, { action: string; needsInstruction?: boolean; place: "selection" | "file" | "none" }> = {
@@ -15,7 +15,11 @@ const VERBS: Record<string, { action: string; needsInstruction?: boolean; place:
   reviewChanges: { action: "review_diff", place: "none" },
 };
 
+/** Actions that answer in words: the GLM view shows these. */
+const ANSWERS = new Set(["explain", "review_file", "review_diff"]);
+
 export const verbs: Feature = (glm) => {
+  showAnswers(glm);
   const run = async (name: string) => {
     const { place, ...verb } = VERBS[name] as (typeof VERBS)[string];
     const editor = vscode.window.activeTextEditor;
@@ -44,6 +48,19 @@ export const verbs: Feature = (glm) => {
     ...Object.keys(VERBS).map((name) => vscode.commands.registerCommand(`glm-lsp.${name}`, () => run(name))),
   );
 };
+
+/** Opens the view before anything is asked that is answered there, from wherever; the focus stays in the text. */
+function showAnswers(glm: Glm): void {
+  const next = glm.middleware.executeCommand;
+  glm.middleware.executeCommand = async (command, args, run) => {
+    const action = (args[0] as { action?: string } | undefined)?.action;
+    if (command === "glm.run" && action && ANSWERS.has(action)) {
+      await vscode.commands.executeCommand("glm-lsp.chat.open");
+      await vscode.commands.executeCommand("workbench.action.focusActiveEditorGroup");
+    }
+    return next ? next(command, args, run) : run(command, args);
+  };
+}
 
 /** What progress bar and question are called. */
 function titles(): Record<string, string> {

@@ -178,7 +178,7 @@ describe("the health page", () => {
     turns.take(start("a"), NOW - 60_000);
     turns.take(usage("a", 10, 10), NOW - 30_000);
     const [speed, first] = health(known({ turns }), t, NOW, "en").charts;
-    assert.deepEqual(speed?.points, [{ ago: 30, value: 143.2, label: "143.2 tokens/s" }]);
+    assert.deepEqual(speed?.points, [{ ago: 30, value: 143.2, label: "143 tokens/s" }]);
     assert.equal(first?.latest, "0.4 s, at most 0.4 s");
   });
 
