@@ -1,76 +1,144 @@
-"""Set-up in a real VS Code: from nothing to a server and an engine that was tried, and what stands in the way."""
+"""Set-up in a real VS Code: from nothing to an engine that was tried, and what is said where that cannot be."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import expect
 
 from vscode.editor import until
+from vscode.engines import engine_at, free_port
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from vscode.editor import VSCode
 
-PIP = ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL", "PIP_INDEX_URL")
+FAKE = '#!/bin/sh\n[ "$1" = --version ] && {{ echo glm-lsp, version {version}; exit; }}\ntouch {mark}\n'
 
 
-def nowhere(vscode: VSCode) -> None:
-    """A machine on which there is no glm-lsp."""
-    del vscode.settings["glm.server.path"]
-    folders = os.environ["PATH"].split(os.pathsep)
-    vscode.environment["PATH"] = os.pathsep.join(each for each in folders if not Path(each, "glm-lsp").exists())
+def without_server(vscode: VSCode, *programs: str) -> None:
+    """No glm-lsp is to be found, and on the PATH are these programs only."""
+    vscode.settings.pop("glm.server.path")
+    folder = vscode.tmp / "bin"
+    folder.mkdir()
+    for name in programs:
+        found = next(f"{each}/{name}" for each in os.environ["PATH"].split(":") if os.access(f"{each}/{name}", os.X_OK))
+        (folder / name).symlink_to(found)
+    vscode.environment["PATH"] = str(folder)
 
 
 @pytest.mark.timeout(500)
 @pytest.mark.copies("gated")
-def test_from_nothing_to_a_server_of_its_own_and_an_engine_that_was_tried(vscode: VSCode) -> None:
-    nowhere(vscode)
-    vscode.environment["PIP_CACHE_DIR"] = str(Path.home() / ".cache" / "pip")
-    vscode.engine({"text": "One two three.", "usage": {"read": 20, "written": 4}}, repeat=True)
+def test_from_nothing_to_an_engine_that_was_tried(vscode: VSCode) -> None:
+    without_server(vscode, "python3", "git", "sh")
+    vscode.has("a.py", "a = 1\n")
+    port = free_port()
+    with engine_at(port, " ".join(map(str, range(1, 61)))):
+        window = vscode.open()
+        until("the status bar", lambda: window.standing() == "GLM · not set up")
+        window.notice("The server glm-lsp is not installed.", button="Set Up…")
+        window.pick("Install it")
+        window.notice("Installing the GLM server", seconds=60)
+        # pip fetches some sixty packages.
+        window.page.locator(".quick-input-widget", has_text="Which engine?").wait_for(timeout=400_000)
+        window.pick("Another address")
+        window.answer(f"http://127.0.0.1:{port}")
+        window.notice("GLM-4.7 works", seconds=60)
+    program = vscode.servers()[0].cmdline()[1]
+    assert program.startswith(str(vscode.data)), "the extension's own, not one of this machine"
+    # The address is this machine's, and stays when the window is opened again.
+    assert window.host("return vscode.workspace.getConfiguration('glm').inspect('engine.url').globalValue").endswith(
+        str(port)
+    )
+    with engine_at(port):
+        window.reload()
+        until("the status bar", lambda: window.standing() == "GLM-4.7 · ready", seconds=60)
+
+
+def test_without_python_it_says_what_to_do(vscode: VSCode) -> None:
+    without_server(vscode, "sh")
     window = vscode.open()
-    window.notice("The server glm-lsp is not installed.", button="Set Up…")
-    assert "not set up" in window.standing()
-    window.pick("Install it")
-    window.notice("GLM-4.7 works", seconds=400)
-    (server,) = vscode.servers()
-    assert str(vscode.data) in server.cmdline()[1], "from the extension's own folder"
-    until("the status", lambda: window.standing() == "GLM-4.7 · ready")
-    # … and the next window needs nothing.
-    window.close()
-    again = vscode.open()
-    again.active()
-    until("the status of the next window", lambda: again.standing() == "GLM-4.7 · ready")
-
-
-@pytest.mark.copies("gated")
-def test_without_a_package_index_it_says_so_and_leaves_nothing_behind(vscode: VSCode) -> None:
-    nowhere(vscode)
-    for name in PIP:
-        vscode.environment.pop(name, None)
-    vscode.environment |= {
-        "PIP_CONFIG_FILE": os.devnull,
-        "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
-    }
-    window = vscode.open()
-    window.active()
-    window.run("GLM: Install Server")
-    window.notice("The package index cannot be reached. Connect to a network, or install glm-lsp by hand", seconds=120)
-    assert not list(vscode.data.glob("**/globalStorage/glm-lsp.glm-lsp/server"))
-    assert "not set up" in window.standing()
-
-
-@pytest.mark.copies("gated")
-def test_without_python_it_says_which_is_needed(vscode: VSCode) -> None:
-    nowhere(vscode)
-    programs = vscode.tmp / "programs"
-    programs.mkdir()
-    for name in ("sh", "git", "env", "uname", "cat"):
-        found = next(p for d in os.environ["PATH"].split(os.pathsep) if (p := Path(d, name)).exists())
-        (programs / name).symlink_to(found)
-    vscode.environment["PATH"] = str(programs)
-    window = vscode.open()
-    window.active()
+    until("the status bar", lambda: window.standing() == "GLM · not set up")
     window.run("GLM: Install Server")
     window.notice("There is no Python on this machine. Install Python 3.11 or later, or set glm.server.path")
+    window.run("GLM: Show Health")
+    page = window.frame("#page h1")
+    expect(page.get_by_role("button", name="Install Server")).to_be_visible()
+
+
+def test_a_python_that_is_too_old_is_named(vscode: VSCode) -> None:
+    without_server(vscode, "sh")
+    old = vscode.tmp / "bin" / "python3"
+    old.write_text("#!/bin/sh\necho 3.9\nexit 1\n")
+    old.chmod(0o755)
+    window = vscode.open()
+    window.run("GLM: Install Server")
+    window.notice("Python 3.11 or later is needed; here is python3 3.9.")
+
+
+def in_workspace(vscode: VSCode, version: str = "9.9.9") -> tuple[Path, Path]:
+    """A program in the workspace's own Python environment, and the file that says that it was started."""
+    mark = vscode.tmp / "was-run"
+    path = vscode.has(".venv/bin/glm-lsp", FAKE.format(mark=mark, version=version))
+    path.chmod(0o755)
+    return path, mark
+
+
+def test_a_program_of_the_workspace_is_run_only_where_it_is_trusted(vscode: VSCode) -> None:
+    without_server(vscode, "sh", "touch")
+    _, mark = in_workspace(vscode)
+    vscode.settings["security.workspace.trust.enabled"] = True
+    vscode.settings["security.workspace.trust.startupPrompt"] = "never"
+    window = vscode.open()
+    until("the status bar", lambda: window.standing() == "GLM · not set up")
+    assert not mark.exists()
+    window.run("GLM: Restart Server")
+    until("the status bar", lambda: window.standing() == "GLM · not set up")
+    assert not mark.exists(), "it may come from a stranger"
+
+
+def test_a_program_of_a_trusted_workspace_is_found(vscode: VSCode) -> None:
+    without_server(vscode, "sh", "touch")
+    _, mark = in_workspace(vscode)
+    vscode.open()
+    until("it was started", mark.exists)
+
+
+def test_an_old_server_is_said_to_be_old(vscode: VSCode) -> None:
+    without_server(vscode, "sh", "touch")
+    path, mark = in_workspace(vscode, version="0.0.3")
+    window = vscode.open()
+    window.notice(f"The server 0.0.3 at {path} is too old.")
+    assert not mark.exists()
+
+
+def test_in_a_workspace_that_is_not_trusted_there_are_no_tools(vscode: VSCode) -> None:
+    vscode.engine({"text": "It is a number."}, repeat=True)
+    vscode.has("a.py", "a = 1\n")
+    vscode.settings["security.workspace.trust.enabled"] = True
+    vscode.settings["security.workspace.trust.startupPrompt"] = "never"
+    window = vscode.open()
+    until("the status bar", lambda: window.standing() == "GLM-4.7 · ready")
+    item = window.page.locator("[id='glm-lsp.glm-lsp.glm-lsp.status']")
+    assert "not trusted" in (item.get_attribute("aria-label") or "")
+    window.run("GLM: Show Health")
+    page = window.frame("#page h1")
+    expect(page.locator(".problem", has_text="not trusted").get_by_role("button")).to_have_text("Manage Trust")
+
+
+def test_settings_reach_the_server_only_where_they_are_set(vscode: VSCode) -> None:
+    """The person's settings.toml is not hidden by the defaults that VS Code knows."""
+    port = free_port()
+    vscode.has("a.py", "a = 1\n")
+    config = vscode.tmp / "config" / "glm-lsp"
+    config.mkdir(parents=True)
+    (config / "settings.toml").write_text(f'[engine]\nurl = "http://127.0.0.1:{port}"\n')
+    with engine_at(port):
+        window = vscode.open()
+        until("the status bar", lambda: window.standing() == "GLM-4.7 · ready")
+        vscode.settings["glm.engine.url"] = "http://127.0.0.1:9"
+        vscode.save_settings()
+        until("the status bar", lambda: "engine down" in window.standing(), seconds=60)
