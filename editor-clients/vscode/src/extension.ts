@@ -1,6 +1,8 @@
 // Where VS Code begins: one connection, handed to each feature in turn.
 import * as vscode from "vscode";
 import type { Feature } from "./glm";
+import { model } from "./lanes/model";
+import { participant } from "./lanes/participant";
 import { reviews } from "./review";
 import { Connection } from "./server/client";
 import { server } from "./server/commands";
@@ -10,7 +12,7 @@ import { verbs } from "./verbs";
 import { chat } from "./view";
 
 /** In the order in which they begin. A feature is one line here. */
-const FEATURES: Feature[] = [server, status, setup, verbs, reviews, chat];
+const FEATURES: Feature[] = [model, server, status, setup, verbs, reviews, chat, participant];
 
 export function activate(context: vscode.ExtensionContext): void {
   const glm = new Connection(context);

@@ -242,7 +242,7 @@ export const reviews: Feature = (glm, context) => {
     lenses,
     vscode.workspace.registerTextDocumentContentProvider(BEFORE, checkpoints),
     // In a chat the card says what is proposed, and the person opens it when they have read what is said of it.
-    proposals.onArrival((proposal) => void (proposal.action === "chat" || guarded(() => open(proposal)))),
+    proposals.onArrival((proposal) => void (proposal.conversationId !== "" || guarded(() => open(proposal)))),
     proposals.onChange(contexts),
     marks.onChange(contexts),
     vscode.window.onDidChangeActiveTextEditor(contexts),
