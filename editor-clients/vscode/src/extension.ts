@@ -14,8 +14,11 @@ import { chat } from "./view";
 /** In the order in which they begin. A feature is one line here. */
 const FEATURES: Feature[] = [model, server, status, setup, verbs, reviews, chat, participant];
 
+let connection: Connection | undefined;
+
 export function activate(context: vscode.ExtensionContext): void {
   const glm = new Connection(context);
+  connection = glm;
   context.subscriptions.push(glm, ...FEATURES.map((feature) => feature(glm, context)));
   startWhenWanted(glm, context);
 }
@@ -42,5 +45,7 @@ function startWhenWanted(glm: Connection, context: vscode.ExtensionContext): voi
   context.subscriptions.push(waiting);
 }
 
-/** All of it ends with the context's subscriptions. */
-export function deactivate(): void {}
+/** The server is told to end, and waited for; all else ends with the context's subscriptions. */
+export async function deactivate(): Promise<void> {
+  await connection?.end();
+}

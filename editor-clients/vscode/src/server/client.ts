@@ -61,6 +61,7 @@ export class Connection implements Glm, vscode.Disposable {
     this.listeners = [
       vscode.workspace.onDidGrantWorkspaceTrust(() => this.tellTrust()),
       vscode.workspace.onDidChangeWorkspaceFolders(() => this.tellTrust()),
+      vscode.window.onDidChangeActiveTextEditor((editor) => this.tellFocus(editor)),
       vscode.workspace.onDidChangeConfiguration((change) => {
         if (change.affectsConfiguration("glm.server")) {
           void this.restart();
@@ -100,7 +101,7 @@ export class Connection implements Glm, vscode.Disposable {
 
   notify<M extends keyof Notifications>(method: M, params: Notifications[M]): void {
     if (this.told.kind === "ready") {
-      void this.client?.sendNotification(method, params);
+      this.tellServer(method, params);
     }
   }
 
@@ -135,10 +136,14 @@ export class Connection implements Glm, vscode.Disposable {
     await this.start();
   }
 
-  dispose(): void {
+  /** Ends the server for good. */
+  async end(): Promise<void> {
     this.disposed = true;
-    clearTimeout(this.timer);
-    void this.stop();
+    await this.stop();
+  }
+
+  dispose(): void {
+    void this.end();
     for (const one of [
       ...this.listeners,
       this.states,
@@ -206,6 +211,7 @@ export class Connection implements Glm, vscode.Disposable {
       }
     });
     this.tellTrust();
+    this.tellFocus(vscode.window.activeTextEditor);
     this.tell({ kind: "ready", version: found.version, path: found.path });
   }
 
@@ -314,11 +320,23 @@ export class Connection implements Glm, vscode.Disposable {
 
   private tellTrust(): void {
     for (const folder of vscode.workspace.workspaceFolders ?? []) {
-      void this.client?.sendNotification("glm/workspace/didChangeTrust", {
+      this.tellServer("glm/workspace/didChangeTrust", {
         uri: folder.uri.toString(),
         trusted: vscode.workspace.isTrusted,
       });
     }
+  }
+
+  private tellFocus(editor: vscode.TextEditor | undefined): void {
+    const uri = editor?.document.uri;
+    if (!uri || DOCUMENTS.some(({ scheme }) => scheme === uri.scheme)) {
+      this.tellServer("glm/didFocus", uri ? { textDocument: { uri: uri.toString() } } : {});
+    }
+  }
+
+  private tellServer<M extends keyof Notifications>(method: M, params: Notifications[M]): void {
+    // One that dies meanwhile need not know.
+    this.client?.sendNotification(method, params).catch((error) => this.log.debug(`${method}: ${error}`));
   }
 
   private tell(state: State): void {

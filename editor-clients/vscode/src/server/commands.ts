@@ -1,7 +1,7 @@
 // The commands about the server itself: install, restart, log.
 import * as vscode from "vscode";
 import { type Feature, Problem } from "../glm";
-import { install } from "./install";
+import { install, newer } from "./install";
 
 export const server: Feature = (glm, context) => {
   const installing = async () => {
@@ -39,7 +39,25 @@ export const server: Feature = (glm, context) => {
       glm.log.show();
     }
   };
+  const offerNewer = async (path: string, version: string) => {
+    const bundled = await newer(context, path, version);
+    const update = vscode.l10n.t("Update");
+    if (
+      bundled &&
+      (await vscode.window.showInformationMessage(
+        vscode.l10n.t("GLM: The server {0} came with the extension; {1} is installed.", bundled, version),
+        update,
+      )) === update
+    ) {
+      await installing();
+    }
+  };
   return vscode.Disposable.from(
+    glm.onState((state) => {
+      if (state.kind === "ready") {
+        void offerNewer(state.path, state.version);
+      }
+    }),
     vscode.commands.registerCommand("glm-lsp.install", installing),
     vscode.commands.registerCommand("glm-lsp.restart", () => glm.restart()),
     vscode.commands.registerCommand("glm-lsp.showLog", () => glm.log.show()),

@@ -1,9 +1,10 @@
 // Installs the server into an environment of its own. Never touches another Python than that, and never runs unasked.
 import { execFile, spawn } from "node:child_process";
-import { access, mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { access, mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as vscode from "vscode";
 import { Problem } from "../glm";
+import { older } from "./find";
 import { type Failure, failure, short } from "./pip";
 
 const PYTHONS = ["python3", "python3.14", "python3.13", "python3.12", "python3.11", "python"];
@@ -28,8 +29,11 @@ export async function install(
 ): Promise<string> {
   const python = await findPython();
   const home = homeOf(context);
-  await rm(home, { recursive: true, force: true });
+  const before = `${home}.before`;
   await mkdir(context.globalStorageUri.fsPath, { recursive: true });
+  await rm(before, { recursive: true, force: true });
+  // The one that is there comes back where this does not work out; an environment has its own path in its files.
+  await rename(home, before).catch(() => {});
   try {
     report(vscode.l10n.t("Making a Python environment"));
     await run(python, ["-m", "venv", home], () => {}, token);
@@ -38,8 +42,10 @@ export async function install(
     await writeFile(join(home, MARK), `${new Date().toISOString()}\n`);
   } catch (error) {
     await rm(home, { recursive: true, force: true });
+    await rename(before, home).catch(() => {});
     throw error;
   }
+  await rm(before, { recursive: true, force: true });
   return join(home, "bin", "glm-lsp");
 }
 
@@ -59,10 +65,24 @@ function problemOf({ offline, last }: Failure): Problem {
 
 /** What pip installs: the wheel that came with the extension, else the package of that name. */
 async function source(context: vscode.ExtensionContext): Promise<string> {
+  return (await wheel(context)) ?? "glm-lsp";
+}
+
+async function wheel(context: vscode.ExtensionContext): Promise<string | undefined> {
   const folder = join(context.extensionPath, "wheels");
-  const wheels = await readdir(folder).catch(() => [] as string[]);
-  const wheel = wheels.find((name) => name.endsWith(".whl"));
-  return wheel ? join(folder, wheel) : "glm-lsp";
+  const names = await readdir(folder).catch(() => [] as string[]);
+  const found = names.find((name) => name.endsWith(".whl"));
+  return found && join(folder, found);
+}
+
+/** The version of the server that came with the extension, where it is newer than the installed one that runs. */
+export async function newer(
+  context: vscode.ExtensionContext,
+  path: string,
+  version: string,
+): Promise<string | undefined> {
+  const bundled = /glm_lsp-([^-]+)-/.exec((await wheel(context)) ?? "")?.[1];
+  return bundled && path === (await installed(context)) && older(version, bundled) ? bundled : undefined;
 }
 
 /** A Python that is new enough and can make environments. */

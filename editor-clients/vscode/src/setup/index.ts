@@ -126,7 +126,6 @@ class Commands {
     };
     try {
       const trial = await vscode.window.withProgress(options, (_, token) => tryOut(this.glm, token));
-      await vscode.commands.executeCommand("setContext", "glm-lsp.engineReady", true);
       const page = vscode.l10n.t("Show Health");
       void vscode.window
         .showInformationMessage(outcome(trial, vscode.l10n.t, vscode.env.language), page)
@@ -137,7 +136,6 @@ class Commands {
         });
       return trial;
     } catch (error) {
-      await vscode.commands.executeCommand("setContext", "glm-lsp.engineReady", false);
       if (!Problem.isCancelled(error)) {
         const choose = vscode.l10n.t("Choose Engine…");
         void vscode.window.showErrorMessage(`GLM: ${Problem.of(error).sentence}`, choose).then((said) => {

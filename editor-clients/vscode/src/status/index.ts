@@ -3,7 +3,7 @@ import * as vscode from "vscode";
 import { type Feature, Problem } from "../glm";
 import { checkUp } from "./checkup";
 import { HealthPage } from "./page";
-import { picture, type Tone } from "./picture";
+import { engineState, picture, type Tone } from "./picture";
 import { Watch } from "./watch";
 
 const COLOURS: Record<Tone, vscode.ThemeColor | undefined> = {
@@ -17,7 +17,13 @@ export const status: Feature = (glm, context) => {
   const page = new HealthPage(context, watch);
   const item = vscode.window.createStatusBarItem("glm-lsp.status", vscode.StatusBarAlignment.Right, 100);
   item.name = "GLM";
+  let ready: boolean | undefined;
   const draw = () => {
+    const answers = engineState(watch.known) === "ready";
+    if (ready !== answers) {
+      ready = answers;
+      void vscode.commands.executeCommand("setContext", "glm-lsp.engineReady", ready);
+    }
     const { text, lines, tone } = picture(watch.known, vscode.l10n.t, vscode.env.language);
     item.text = `$(sparkle) ${text}`;
     item.tooltip = [text, ...lines].join("\n");
