@@ -99,3 +99,20 @@ def test_it_speaks_chinese_where_the_editor_does(vscode: VSCode) -> None:
     page = window.frame("#page h1")
     expect(page.get_by_role("button", name="全面检查")).to_be_visible()
     assert page.evaluate("document.documentElement.lang") == "zh-cn"
+
+
+def test_a_server_that_died_knows_again_what_was_typed(vscode: VSCode) -> None:
+    script = {"when": "forty_two", "text": "Seen."}
+    vscode.engine(script, repeat=True)
+    vscode.has("a.py", "a = 1\n")
+    window = vscode.open()
+    says(window, "GLM-4.7 · ready")
+    window.edit("a.py", 1)
+    window.type("forty_two = 42\n")
+    first = vscode.servers()[0].pid
+    vscode.servers()[0].kill()
+    until("another server", lambda: [each for each in vscode.servers() if each.pid != first])
+    says(window, "GLM-4.7 · ready")
+    asked = {"action": "explain", "uri": f"file://{vscode.root}/a.py", "wait": True}
+    assert window.command("glm.run", asked)["text"] == "Seen.", "the text that was not saved is in the prompt"
+    assert "forty_two" not in vscode.read("a.py")
