@@ -224,7 +224,8 @@ export class Connection implements Glm, vscode.Disposable {
     const client = new LanguageClient(
       "glm-lsp",
       "GLM",
-      { command, args: ["--stdio", ...args], transport: 0 /* TransportKind.stdio */ },
+      // Without a transport it is standard input and output, and nothing is added to the arguments.
+      { command, args: ["--stdio", ...args] },
       {
         documentSelector: DOCUMENTS,
         outputChannel: this.log,
