@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,8 +15,6 @@ from vscode.editor import until
 from vscode.engines import engine_at, free_port
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from vscode.editor import VSCode
 
 FAKE = '#!/bin/sh\n[ "$1" = --version ] && {{ echo glm-lsp, version {version}; exit; }}\ntouch {mark}\n'
@@ -25,8 +26,10 @@ def without_server(vscode: VSCode, *programs: str) -> None:
     folder = vscode.tmp / "bin"
     folder.mkdir()
     for name in programs:
-        found = next(f"{each}/{name}" for each in os.environ["PATH"].split(":") if os.access(f"{each}/{name}", os.X_OK))
-        (folder / name).symlink_to(found)
+        found = Path(sys.base_prefix, "bin", name) if name == "python3" else shutil.which(name)
+        # A link would not do: Python looks for its library where it is called from.
+        (folder / name).write_text(f'#!/bin/sh\nexec {found} "$@"\n')
+        (folder / name).chmod(0o755)
     vscode.environment["PATH"] = str(folder)
 
 
@@ -34,6 +37,7 @@ def without_server(vscode: VSCode, *programs: str) -> None:
 @pytest.mark.copies("gated")
 def test_from_nothing_to_an_engine_that_was_tried(vscode: VSCode) -> None:
     without_server(vscode, "python3", "git", "sh")
+    vscode.environment["PIP_CACHE_DIR"] = str(Path.home() / ".cache" / "pip")
     vscode.has("a.py", "a = 1\n")
     port = free_port()
     with engine_at(port, " ".join(map(str, range(1, 61)))):
@@ -56,6 +60,20 @@ def test_from_nothing_to_an_engine_that_was_tried(vscode: VSCode) -> None:
     with engine_at(port):
         window.reload()
         until("the status bar", lambda: window.standing() == "GLM-4.7 · ready", seconds=60)
+
+
+@pytest.mark.copies("gated")
+def test_without_a_package_index_it_says_so_and_leaves_nothing_behind(vscode: VSCode) -> None:
+    without_server(vscode, "python3", "sh")
+    for name in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL", "PIP_INDEX_URL"):
+        vscode.environment.pop(name, None)
+    vscode.environment |= {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9/simple"}
+    window = vscode.open()
+    until("the status bar", lambda: window.standing() == "GLM · not set up")
+    window.run("GLM: Install Server")
+    window.notice("The package index cannot be reached. Connect to a network, or install glm-lsp by hand", seconds=120)
+    assert not list(vscode.data.glob("**/globalStorage/glm-lsp.glm-lsp/server"))
+    assert window.standing() == "GLM · not set up"
 
 
 def test_without_python_it_says_what_to_do(vscode: VSCode) -> None:
