@@ -29,8 +29,6 @@ globalThis.violations = [];
 document.addEventListener('securitypolicyviolation', (e) => violations.push(`${e.violatedDirective} ${e.blockedURI}`));
 globalThis.acquireVsCodeApi = () => ({
   postMessage: (message) => posted.push(message),
-  getState: () => JSON.parse(sessionStorage.getItem('kept') ?? 'null') ?? undefined,
-  setState: (kept) => sessionStorage.setItem('kept', JSON.stringify(kept)),
 });
 """
 
@@ -60,10 +58,10 @@ class ViewPage:
         self._numbers = itertools.count(1)
         self.load()
 
-    def load(self) -> None:
-        """Loads it as it is after a window was reloaded: it has what it gave the editor to keep."""
+    def load(self, kept: dict[str, Any] | None = None, strings: dict[str, str] | None = None) -> None:
+        """Loads it as it is after a window was reloaded: `kept` is what it gave to keep."""
         self.page.goto(f"{ORIGIN}/")
-        self.tell({"type": "strings", "strings": {}, "locale": "en"})
+        self.tell({"type": "strings", "strings": strings or {}, "locale": "en", "kept": kept})
         self.tell({"type": "surroundings", "surroundings": {"trusted": True, "folders": ["file:///shop"]}})
 
     def tell(self, *messages: dict[str, Any]) -> None:

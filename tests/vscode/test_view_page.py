@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -356,11 +357,13 @@ def test_a_draft_and_what_waits_survive_the_page(view: ViewPage) -> None:
     view.field.press("Alt+Enter")
     view.page.get_by_role("combobox", name="Thinking").select_option("off")
     view.field.fill("half a sentence, and")
-    view.load()
+    view.page.wait_for_timeout(300)
+    kept = view.posted("keep")[-1]["kept"]
+    assert kept["conversationId"] == "c1"
+    view.load(kept)
     assert view.field.input_value() == "half a sentence, and"
     assert view.page.get_by_role("combobox", name="Thinking").input_value() == "off"
     expect(view.page.get_by_role("list", name="To be sent after")).to_contain_text("next")
-    assert view.posted("ready") == [{"type": "ready", "conversationId": "c1"}]
 
 
 def test_what_is_named_is_found_while_typing_and_goes_with_the_words(view: ViewPage) -> None:
@@ -558,6 +561,15 @@ def test_an_untrusted_folder_says_what_is_off(view: ViewPage) -> None:
     expect(banner).to_be_visible()
     view.page.get_by_role("button", name="Manage Trust").click()
     assert view.posted("command") == [{"type": "command", "command": "workbench.trust.manage"}]
+
+
+def test_it_speaks_the_persons_language(view: ViewPage) -> None:
+    bundle = install.ROOT / "editor-clients" / "vscode" / "l10n" / "bundle.l10n.zh-cn.json"
+    view.load(strings=json.loads(bundle.read_text()))
+    field = view.page.get_by_role("textbox", name="询问 GLM")
+    field.fill("你好")
+    field.press("Enter")
+    expect(view.page.locator(".foot")).to_have_text("正在发送…")
 
 
 def test_what_would_be_read_is_shown(view: ViewPage) -> None:

@@ -7,11 +7,14 @@ import { explain } from "../server/client";
 import { Asking } from "./asking";
 import { html } from "./html";
 import { Mentions, selection } from "./mentions";
-import type { Asked, FromPage, Mention, Standing, Surroundings, ToPage } from "./messages";
+import type { Asked, FromPage, Kept, Mention, Standing, Surroundings, ToPage } from "./messages";
 import { openFile, openLink } from "./open";
 
 /** How often a view that is looked at asks whether conversations changed elsewhere. */
 const LOOK_MS = 4_000;
+
+/** The name of what is kept of the page for this workspace. */
+const KEPT = "chat";
 
 /** Actions that answer in words, and so are shown here also where they were begun elsewhere. */
 const ANSWERS = new Set(["explain", "review_diff", "review_file"]);
@@ -19,6 +22,7 @@ const ANSWERS = new Set(["explain", "review_diff", "review_file"]);
 export class Chat implements vscode.WebviewViewProvider, vscode.Disposable {
   readonly #glm: Glm;
   readonly #extension: vscode.Uri;
+  readonly #memory: vscode.Memento;
   readonly #mentions = new Mentions();
   readonly #asking: Asking;
   readonly #listeners: vscode.Disposable[];
@@ -38,6 +42,7 @@ export class Chat implements vscode.WebviewViewProvider, vscode.Disposable {
   constructor(glm: Glm, context: vscode.ExtensionContext) {
     this.#glm = glm;
     this.#extension = context.extensionUri;
+    this.#memory = context.workspaceState;
     this.#asking = new Asking(
       glm,
       (message) => this.#post(message),
@@ -162,7 +167,9 @@ export class Chat implements vscode.WebviewViewProvider, vscode.Disposable {
   async #heard(message: FromPage): Promise<void> {
     switch (message.type) {
       case "ready":
-        return this.#begin(message.conversationId);
+        return this.#begin();
+      case "keep":
+        return this.#memory.update(KEPT, message.kept);
       case "ask":
         return this.#ask(message.conversationId, message.asked);
       case "editAndAsk":
@@ -240,10 +247,12 @@ export class Chat implements vscode.WebviewViewProvider, vscode.Disposable {
     }
   }
 
-  async #begin(conversationId: string): Promise<void> {
+  async #begin(): Promise<void> {
     this.#ready = true;
+    const kept = this.#memory.get<Kept>(KEPT);
+    const conversationId = kept?.conversationId;
     const strings = (vscode.l10n.bundle ?? {}) as Record<string, string>;
-    this.#post({ type: "strings", strings, locale: vscode.env.language });
+    this.#post({ type: "strings", strings, locale: vscode.env.language, kept });
     this.#surround();
     this.#stand();
     for (const message of this.#early.splice(0)) {

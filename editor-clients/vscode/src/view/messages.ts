@@ -47,6 +47,21 @@ export interface Asked {
   thinking: Thinking;
 }
 
+/** What is written and not yet under way. */
+export interface Draft {
+  words: string;
+  mentions: Mention[];
+  thinking: Thinking;
+  /** What is to be asked when the turn has ended. */
+  waiting: Asked[];
+}
+
+/** What is kept of the page while it is away, and when the window is loaded again. */
+export interface Kept {
+  conversationId: string;
+  draft: Draft;
+}
+
 /** How far a proposal has come: what is left to decide, by file. */
 export interface ProposalNow {
   proposalId: string;
@@ -77,7 +92,8 @@ export interface Standing {
 
 /** From the page. */
 export type FromPage =
-  | { type: "ready"; conversationId: string }
+  | { type: "ready" }
+  | { type: "keep"; kept: Kept }
   | { type: "ask"; conversationId: string; asked: Asked }
   | { type: "editAndAsk"; conversationId: string; at: number; asked: Asked }
   | { type: "tell"; turnId: string; words: string }
@@ -107,7 +123,7 @@ export type FromPage =
 
 /** To the page. */
 export type ToPage =
-  | { type: "strings"; strings: Record<string, string>; locale: string }
+  | { type: "strings"; strings: Record<string, string>; locale: string; kept?: Kept }
   | { type: "surroundings"; surroundings: Surroundings }
   | { type: "standing"; standing: Standing }
   | { type: "began"; key: string; conversationId: string }

@@ -2,8 +2,8 @@
 // Never asks the server anything: the extension does, and the server has the truth.
 import type { AnyEvent, ConversationEntry } from "../../protocol";
 import { type Translate, words } from "../../words";
-import type { Asked, FromPage, Standing, Surroundings, ToPage } from "../messages";
-import { Composer, type Draft } from "./composer";
+import type { Asked, Draft, FromPage, Kept, Standing, Surroundings, ToPage } from "../messages";
+import { Composer } from "./composer";
 import { button, h, icon, say } from "./element";
 import { after, EMPTY, type Happening, merged, restored, type Turn, type View, working } from "./model";
 import { type Page, pathOf } from "./page";
@@ -11,13 +11,10 @@ import { Preview } from "./preview";
 import { Sessions } from "./sessions";
 import { Thread } from "./thread";
 
-/** What the editor keeps of the page while it is away. */
-export interface Kept {
-  conversationId: string;
-  draft: Draft;
-}
-
 const NO_DRAFT: Draft = { words: "", mentions: [], thinking: "auto", waiting: [] };
+
+/** How long what is typed waits to be kept. */
+const KEEP_MS = 250;
 
 /** Conversations of which a view is kept, so that one may look at another while a turn runs. */
 const MOST = 8;
@@ -25,7 +22,6 @@ const MOST = 8;
 export class App implements Page {
   readonly words;
   readonly #post: (message: FromPage) => void;
-  readonly #keep: (kept: Kept) => void;
   readonly #views = new Map<string, View>();
   readonly #status = h("div", { class: "said", role: "status", "aria-live": "polite" });
   readonly #alert = h("div", { class: "said", role: "alert" });
@@ -46,17 +42,16 @@ export class App implements Page {
   #browsing = false;
   #dirty = false;
   #announced = "";
+  #saving: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     readonly t: Translate,
     language: string,
     post: (message: FromPage) => void,
-    keep: (kept: Kept) => void,
     kept: Kept | undefined,
   ) {
     this.words = words(t, language);
     this.#post = post;
-    this.#keep = keep;
     this.send = this.send.bind(this);
     this.path = this.path.bind(this);
     this.#thread = new Thread(this, {
@@ -120,6 +115,7 @@ export class App implements Page {
     document.addEventListener("keydown", (event) => this.#key(event));
     document.addEventListener("click", (event) => this.#click(event));
     setInterval(() => this.#thread.tick(performance.now()), 1000);
+    document.addEventListener("visibilitychange", () => this.#keep());
     this.#composer.draft = kept?.draft ?? NO_DRAFT;
     this.#draw();
   }
@@ -466,7 +462,7 @@ export class App implements Page {
   #drawMeter(view: View): void {
     const turn = view.turns.findLast((one) => one.latest !== undefined);
     const used = turn?.latest;
-    if (!used) {
+    if (!used?.inputTokens) {
       this.#composer.meter("", undefined);
       return;
     }
@@ -545,7 +541,13 @@ export class App implements Page {
   }
 
   #save(): void {
-    this.#keep({ conversationId: this.#view.conversationId, draft: this.#composer?.draft ?? NO_DRAFT });
+    this.#saving ??= setTimeout(() => this.#keep(), KEEP_MS);
+  }
+
+  #keep(): void {
+    clearTimeout(this.#saving);
+    this.#saving = undefined;
+    this.#post({ type: "keep", kept: { conversationId: this.#view.conversationId, draft: this.#composer.draft } });
   }
 
   #key(event: KeyboardEvent): void {

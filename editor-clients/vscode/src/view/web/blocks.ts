@@ -141,7 +141,7 @@ class CallView implements BlockView {
 
   constructor(page: Page) {
     this.#page = page;
-    this.#fold.summary.append(this.#state, this.#title, this.#outcome);
+    this.#fold.summary.append(this.#state, h("span", { class: "call-line" }, this.#title, this.#outcome));
     this.#fold.element.append(this.#body);
     this.#fold.element.addEventListener("toggle", () => this.#draw());
     this.element.append(this.#fold.element, this.#hunks);

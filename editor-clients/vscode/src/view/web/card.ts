@@ -31,7 +31,8 @@ export class Card {
   #draw(block: Proposal): void {
     const { t, words, path, send } = this.#page;
     const size = words.size(block.files);
-    const open = block.state === "pending" || block.state === "partial";
+    const left = Object.values(block.pending ?? { any: 1 }).some((hunks) => hunks > 0) || block.stale > 0;
+    const open = (block.state === "pending" || block.state === "partial") && left;
     this.element.setAttribute("aria-label", t("Proposal: {0}", size));
     this.element.classList.toggle("decided", !open);
     const act = (label: string, name: string, does: () => void, look?: string) => {
@@ -51,7 +52,7 @@ export class Card {
           act(t("Accept"), "accept", () => resolve(true), "primary"),
           act(t("Reject"), "reject", () => resolve(false)),
         ]
-      : block.state === "applied"
+      : block.state === "applied" || block.state === "partial"
         ? [act(t("Undo"), "undo", () => send({ type: "undo" }))]
         : [];
     this.element.replaceChildren(

@@ -1,18 +1,9 @@
 // Where a person writes: the field, what is named in it, how to think, what waits to be sent, stop and send.
 // Never sends anything to the server: it says what is wanted, and the draft stays until that is under way.
-import type { Asked, Mention, Surroundings, Thinking } from "../messages";
+import type { Asked, Draft, Mention, Surroundings, Thinking } from "../messages";
 import { button, h, icon, iconButton, say } from "./element";
 import type { Page } from "./page";
 import { Picker } from "./picker";
-
-/** What is kept of it while the page is away. */
-export interface Draft {
-  words: string;
-  mentions: Mention[];
-  thinking: Thinking;
-  /** What is to be asked when the turn has ended. */
-  waiting: Asked[];
-}
 
 export interface ComposerActs {
   ask(asked: Asked): void;

@@ -1,10 +1,10 @@
 // Where the page begins: it says that it is ready, and is told the person's words before anything is drawn.
 import type { FromPage, ToPage } from "../messages";
-import { App, type Kept } from "./app";
+import { App } from "./app";
 import { translator } from "./page";
 import "./view.css";
 
-const editor = acquireVsCodeApi<Kept>();
+const editor = acquireVsCodeApi();
 const post = (message: FromPage) => editor.postMessage(message);
 let app: App | undefined;
 
@@ -14,8 +14,7 @@ window.addEventListener("message", (event: MessageEvent<ToPage>) => {
     app.heard(message);
   } else if (message.type === "strings") {
     document.documentElement.lang = message.locale;
-    const kept = editor.getState();
-    app = new App(translator(message.strings), message.locale, post, (now) => editor.setState(now), kept);
+    app = new App(translator(message.strings), message.locale, post, message.kept);
   }
 });
-post({ type: "ready", conversationId: editor.getState()?.conversationId ?? "" });
+post({ type: "ready" });
