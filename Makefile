@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup try test test-fast test-editors test-nvim check check-nvim check-vscode vsix test-vscode format generate bench clean
+.PHONY: setup try test test-fast test-editors test-nvim check check-nvim check-vscode vsix test-vscode screenshots-vscode format generate bench clean
 
 setup: .venv/.ready .venv-engine/.ready
 
@@ -79,6 +79,11 @@ vsix: $(VSCODE)/node_modules/.ready
 test-vscode: setup vsix
 	$(BIN)/python tests/vscode/install.py
 	GLM_LSP_TEST_VSIX=dist/glm-lsp.vsix $(BIN)/python -m pytest tests/vscode
+
+# The pictures of the README.
+screenshots-vscode: .venv/.ready $(VSCODE)/node_modules/.ready
+	$(BIN)/python tests/vscode/install.py
+	GLM_LSP_PICTURES=$(CURDIR)/docs/images $(BIN)/python -m pytest tests/vscode/test_pictures.py
 
 $(VSCODE)/node_modules/.ready: $(VSCODE)/package-lock.json | .venv/.ready
 	cd $(VSCODE) && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --no-audit --no-fund
