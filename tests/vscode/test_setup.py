@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -160,3 +161,42 @@ def test_settings_reach_the_server_only_where_they_are_set(vscode: VSCode) -> No
         vscode.settings["glm.engine.url"] = "http://127.0.0.1:9"
         vscode.save_settings()
         until("the status bar", lambda: "engine down" in window.standing(), seconds=60)
+
+
+def test_a_workspace_cannot_say_which_server_and_engine_are_used(vscode: VSCode) -> None:
+    """Its settings may come from a stranger, also in a workspace that is trusted."""
+    good, bad = free_port(), free_port()
+    vscode.use(f"http://127.0.0.1:{good}")
+    path, mark = in_workspace(vscode)
+    theirs = {
+        "glm.server.path": str(path),
+        "glm.engine.url": f"http://127.0.0.1:{bad}",
+        "glm.engine.api_key_command": ["touch", str(mark)],
+        "glm.turn.max_steps": 7,
+    }
+    vscode.has(".vscode/settings.json", json.dumps(theirs))
+    vscode.has("a.py", "a = 1\n")
+    with engine_at(good) as engine, engine_at(bad) as stranger:
+        window = vscode.open()
+        until("the status bar", lambda: window.standing() == "GLM-4.7 · ready")
+        assert window.command("glm.ask", {"prompt": "What is it?", "wait": True})["text"] == "1 2 3"
+        assert engine.requests
+        assert not stranger.paths
+    assert not mark.exists()
+
+
+def test_two_folders_have_one_server(vscode: VSCode) -> None:
+    vscode.engine({"text": "Yes."}, repeat=True)
+    for name in ("one", "two"):
+        vscode.has(f"{name}/a.py", "a = 1\n")
+        vscode.has(f"{name}/.glm-lsp.toml", "")
+    folders = {"folders": [{"path": "one"}, {"path": "two"}]}
+    window = vscode.open(vscode.has("both.code-workspace", json.dumps(folders)))
+    until("the status bar", lambda: window.standing() == "GLM-4.7 · ready")
+    assert len(vscode.servers()) == 1
+    for name in ("one", "two"):
+        uri = f"file://{vscode.root}/{name}/a.py"
+        assert window.command("glm.run", {"action": "explain", "uri": uri, "wait": True})["text"] == "Yes."
+    window.run("GLM: Show Health")
+    index = window.frame("#page h1").locator("section", has=window.frame("#page h1").locator("h2", has_text="Index"))
+    expect(index.locator("dt")).to_have_text(["one", "two"], timeout=30_000)

@@ -55,8 +55,7 @@ function showAnswers(glm: Glm): void {
   glm.middleware.executeCommand = async (command, args, run) => {
     const action = (args[0] as { action?: string } | undefined)?.action;
     if (command === "glm.run" && action && ANSWERS.has(action)) {
-      await vscode.commands.executeCommand("glm-lsp.chat.open");
-      await vscode.commands.executeCommand("workbench.action.focusActiveEditorGroup");
+      await vscode.commands.executeCommand("glm-lsp.chat.focus", { preserveFocus: true });
     }
     return next ? next(command, args, run) : run(command, args);
   };

@@ -57,7 +57,8 @@ export class Chat implements vscode.WebviewViewProvider, vscode.Disposable {
           this.#turns.add(event.turnId);
         }
         if (this.#turns.has(event.turnId)) {
-          this.#post({ type: "event", event });
+          // An answer that is in no conversation is nowhere else: it waits for a page that is only being opened.
+          event.conversationId === "" ? this.tell({ type: "event", event }) : this.#post({ type: "event", event });
         }
         if (what.type === "end") {
           this.#turns.delete(event.turnId);

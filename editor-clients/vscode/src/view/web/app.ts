@@ -1,6 +1,6 @@
 // The page as a whole: takes what the extension tells, keeps a view of each conversation, draws once a frame.
 // Never asks the server anything: the extension does, and the server has the truth.
-import type { AnyEvent, ConversationEntry } from "../../protocol";
+import type { AnyEvent, ConversationEntry, TurnEvent } from "../../protocol";
 import { type Translate, words } from "../../words";
 import type { Asked, Draft, FromPage, Kept, Standing, Surroundings, ToPage } from "../messages";
 import { Composer } from "./composer";
@@ -150,6 +150,7 @@ export class App implements Page {
   heard(message: ToPage): void {
     switch (message.type) {
       case "event":
+        this.#elsewhere(message.event);
         this.#happened(message.event.conversationId, message);
         break;
       case "began":
@@ -239,6 +240,20 @@ export class App implements Page {
       this.#sessions.focus();
     } else {
       this.#composer.focus();
+    }
+  }
+
+  /** An answer that is in no conversation, such as to “Explain” in the light bulb, gets a page of its own. */
+  #elsewhere(told: TurnEvent): void {
+    if (told.conversationId !== "" || told.event.type !== "start") {
+      return;
+    }
+    const view = this.#views.get("") ?? EMPTY;
+    this.#views.set("", view);
+    if (view !== this.#view && !working(this.#view)) {
+      this.#show(view);
+      this.#browsing = false;
+      this.send({ type: "showing", conversationId: "", name: "" });
     }
   }
 
