@@ -2,7 +2,7 @@
 
 Never installs twice what is there: each step leaves a mark, and a run that was cut short goes on where it stopped.
 
-`python tests/vscode/install.py` does it; the folder is `.cache/vscode` of the checkout. It takes some four minutes,
+`python tests/vscode/install.py` does it, and exits with 77 where something is not to be had on this machine; the folder is `.cache/vscode` of the checkout. It takes some four minutes,
 most of which go into compiling VS Code's native modules, and needs npm, Debian's packages and a C++ compiler.
 
 code-server lets every extension use proposed APIs. On a person's machine they throw unless the extension is one of
@@ -54,6 +54,14 @@ _GATE = re.compile(
 
 class CannotInstall(Exception):
     """Something is not to be had here; the message says what, and what to do."""
+
+
+class NoGate(CannotInstall):
+    """The gate on proposed APIs is not where it is known to be: a fault of ours, wherever it happens."""
+
+
+NOT_HERE = 77
+"""The exit status where something is not to be had on this machine, so that CI can tell it from a fault of ours."""
 
 
 def node() -> Path:
@@ -199,7 +207,7 @@ def put_gate_back(text: str, name: str) -> str:
     """The bundle with its check on proposed APIs.
 
     Raises:
-        CannotInstall: the check is not where it was in the versions that are known.
+        NoGate: the check is not where it was in the versions that are known.
     """
     changed, count = _GATE.subn(
         lambda found: (
@@ -211,7 +219,7 @@ def put_gate_back(text: str, name: str) -> str:
     )
     if count != 1:
         around = text.find(MISSING)
-        raise CannotInstall(
+        raise NoGate(
             f"The gate on proposed APIs was found {count} times in {name} of code-server {VERSION}, not once.\n"
             f"Look there: …{text[max(0, around - 300) : around + 60]}…"
         )
@@ -259,4 +267,5 @@ if __name__ == "__main__":
     try:
         install()
     except CannotInstall as error:
-        sys.exit(f"VS Code cannot be installed for the tests: {error}")
+        print(f"VS Code cannot be installed for the tests: {error}", file=sys.stderr)
+        sys.exit(1 if isinstance(error, NoGate) else NOT_HERE)

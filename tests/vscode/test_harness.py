@@ -47,5 +47,5 @@ def test_a_file_is_opened_typed_into_and_saved(bare: VSCode) -> None:
 
 @pytest.mark.parametrize("text", ["", "function a(b,c){return!0}", "CANNOT use API proposal"])
 def test_a_bundle_without_the_known_gate_is_no_gated_copy(text: str) -> None:
-    with pytest.raises(install.CannotInstall, match="found 0 times"):
+    with pytest.raises(install.NoGate, match="found 0 times"):
         install.put_gate_back(text, "workbench.js")
