@@ -2,8 +2,9 @@
 
 Never installs twice what is there: each step leaves a mark, and a run that was cut short goes on where it stopped.
 
-`python tests/vscode/install.py` does it, and exits with 77 where something is not to be had on this machine; the folder is `.cache/vscode` of the checkout. It takes some four minutes,
-most of which go into compiling VS Code's native modules, and needs npm, Debian's packages and a C++ compiler.
+`python tests/vscode/install.py` does it, and exits with 77 where something is not to be had on this machine; the
+folder is `.cache/vscode` of the checkout. It takes some four minutes, most of which go into compiling VS Code's native
+modules, and needs npm, Debian's packages and a C++ compiler.
 
 code-server lets every extension use proposed APIs. On a person's machine they throw unless the extension is one of
 Microsoft's. The copy called `gated` behaves as a person's VS Code does; what works only on the other one does not work.
