@@ -177,7 +177,7 @@ def test_an_engine_that_is_down_is_told_with_what_to_do(vscode: VSCode) -> None:
 
 
 def test_a_reloaded_window_shows_the_conversation_and_the_draft(vscode: VSCode) -> None:
-    vscode.engine({"thinking": "Hm.", "text": "It sums."}, {"when": "It sums.", "text": "Prices."}, repeat=True)
+    vscode.engine({"when": "Of what?", "text": "Prices."}, {"thinking": "Hm.", "text": "It sums."}, repeat=True)
     window = vscode.open()
     view = chat(window)
     ask(view, "What does it do?")

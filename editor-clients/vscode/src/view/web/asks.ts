@@ -41,7 +41,12 @@ export class Ask {
       return [
         h("div", { class: "ask-title" }, icon("shield"), t("GLM wants to run")),
         h("pre", { class: "ask-detail", tabindex: "0" }, wait.text),
-        h("div", { class: wait.confined ? "ask-where" : "ask-where free" }, where),
+        h(
+          "div",
+          { class: wait.confined ? "ask-where" : "ask-where free" },
+          icon(wait.confined ? "info" : "warning"),
+          h("span", {}, where),
+        ),
         h(
           "div",
           { class: "buttons" },
