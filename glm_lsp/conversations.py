@@ -91,6 +91,12 @@ class Conversation:
         return (*last.opening, *self._messages[last.covers :])
 
     @property
+    def openings(self) -> tuple[int, ...]:
+        """Which message each turn begins with."""
+        turns = [turn for turn, _ in self._said]
+        return tuple(n for n, turn in enumerate(turns) if n == 0 or turn != turns[n - 1])
+
+    @property
     def logs(self) -> tuple[TokenLog, ...]:
         """The exact tokens of the first messages `shown`, as each engine that told any knows them, the latest first."""
         latest = dict.fromkeys(request.fingerprint for request in reversed(self._requests) if request.fingerprint)

@@ -531,6 +531,9 @@ async def test_conversations_are_listed_read_forked_named_and_deleted(root: Path
         forked = await editor.ask("glm/conversation/fork", {**word, "at": 1})
         told = await editor.ask("glm/conversation/get", forked)
         assert [m["text"] for m in told["messages"] if m["role"] == "assistant"] == ["One."]
+        assert [m["words"] for m in told["messages"] if m["role"] == "user"] == ["First."]
+        whole = (await editor.ask("glm/conversation/get", word))["messages"]
+        assert [m.get("turn", 0) for m in whole if m["role"] == "assistant"] == [0, 1]
         await editor.ask("glm/conversation/rename", {**forked, "name": "short"})
         assert (await editor.ask("glm/conversation/get", {"conversationId": "short"}))["name"] == "short"
         fresh = await editor.ask("glm/conversation/new", {"name": "fresh"})

@@ -79,18 +79,15 @@ def test_what_is_sent_is_what_arrives(kind: type, data: st.DataObject) -> None:
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_fields_of_a_newer_client_are_ignored(kind: type, data: st.DataObject) -> None:
+    free = {"arguments", "edit", "versions", "inputSchema"}  # objects whose fields are all somebody's own
+
     def newer(plain: Any) -> Any:
         if isinstance(plain, dict):
-            return {**{name: newer(value) for name, value in plain.items()}, "zzNewer": [1]}
+            return {name: value if name in free else newer(value) for name, value in plain.items()} | {"zzNewer": [1]}
         return [newer(value) for value in plain] if isinstance(plain, list) else plain
 
     value = data.draw(structs(kind))
     plain = newer(msgspec.to_builtins(value))
-    for free in ("arguments", "edit", "versions"):  # objects whose fields are all somebody's own
-        if isinstance(plain.get(free), dict):
-            plain[free].pop("zzNewer", None)
-    if isinstance(plain.get("event"), dict) and isinstance(plain["event"].get("arguments"), dict):
-        plain["event"]["arguments"].pop("zzNewer", None)
     assert msgspec.convert(plain, kind) == value
 
 

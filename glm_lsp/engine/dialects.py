@@ -271,6 +271,8 @@ def body(
         fields["tools"] = spelled_tools(prompt.tools)
         if dialect.streams_tools:
             fields["tool_stream"] = True
+        if prompt.must_call:
+            fields["tool_choice"] = "required"
     if profile.thinking:
         fields |= _thinking(dialect, profile, prompt)
     if dialect.thinking_budget and profile.thinking and prompt.thinking and prompt.thinking_tokens:

@@ -67,7 +67,7 @@ class Memory:
         for at, message in enumerate(messages):
             if not isinstance(message, dict) or message.get("role") != "assistant" or _thinks(form, message):
                 continue
-            key = _key(_text(message.get("content")), _ids(form, message), _asked(form, messages[:at]))
+            key = known_by(_text(message.get("content")), _ids(form, message), _asked(form, messages[:at]))
             thinking = self._kept.get(key) if key else None
             if thinking is None or key is None:
                 continue
@@ -113,7 +113,7 @@ class Listener:
                 for block in _blocks(reply):
                     said.block(block)
         for said in self._said.values():
-            key = _key("".join(said.text), said.ids, self._asked)
+            key = known_by("".join(said.text), said.ids, self._asked)
             if said.ended and said.thinking and key:
                 self._memory.keep(key, "".join(said.thinking))
 
@@ -161,11 +161,11 @@ class _Said(msgspec.Struct):
             self.add(block.get("id"), self.ids)
 
 
-def _key(text: str, ids: list[str], asked: bytes) -> bytes | None:
+def known_by(text: str, ids: list[str], asked: bytes) -> bytes | None:
     """What a reply is known by; None for one that says nothing. Agents trim texts, so space around them is no part."""
     if ids:
-        return _digest("calls", *sorted(ids))
-    return _digest("text", text.strip(), asked.hex()) if text.strip() else None
+        return digest("calls", *sorted(ids))
+    return digest("text", text.strip(), asked.hex()) if text.strip() else None
 
 
 def _asked(form: Form, messages: object) -> bytes:
@@ -174,11 +174,12 @@ def _asked(form: Form, messages: object) -> bytes:
         if message.get("role") == "assistant":
             continue
         results = [_text(block.get("content")) for block in _blocks(message) if block.get("type") == "tool_result"]
-        return _digest(_text(message.get("content")), *(results if form == "anthropic" else ()))
+        return digest(_text(message.get("content")), *(results if form == "anthropic" else ()))
     return b""
 
 
-def _digest(*parts: str) -> bytes:
+def digest(*parts: str) -> bytes:
+    """One digest of several texts."""
     whole = hashlib.sha256()
     for part in parts:
         whole.update(part.encode("utf-8", "surrogatepass") + b"\0")

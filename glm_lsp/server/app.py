@@ -150,10 +150,11 @@ class Server(GlmServer):
     def before(self, method: str) -> None:
         """Has everything ready that a message may want; `initialize` wants next to nothing."""
         if not self._live and method not in {types.INITIALIZE, types.SHUTDOWN}:
-            from glm_lsp.server import live  # noqa: PLC0415 - after the answer to `initialize`
+            from glm_lsp.server import lane, live  # noqa: PLC0415 - after the answer to `initialize`
 
             self._live = True
             live.register(self.commands)
+            lane.register(self.session)
             surface.register(self.commands)
             if self.alone:
                 gc.freeze()  # the protocol's classes alone would hold up everything for some 50 ms at each full pass

@@ -313,6 +313,8 @@ class Commands:
                 model=engine.model if engine else "",
                 state="ready" if engine else "down" if short.message else "unknown",
                 url=url or None,
+                context_tokens=engine.profile.context_length if engine else None,
+                banner=engine.profile.banner if engine else "",
             ),
             exactness=getattr(engine, "exactness", "none"),
             workspace_folders=tuple(convert.path_to_uri(root) for root in self.session.roots),

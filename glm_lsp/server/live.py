@@ -6,6 +6,7 @@ Never answers anything that `wire` does not define.
 from __future__ import annotations
 
 import asyncio
+import bisect
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,6 +20,7 @@ from glm_lsp.server.commands import Where
 from glm_lsp.server.desk import diff
 from glm_lsp.server.turn_events import file_kind, objection, usage
 from glm_lsp.terms import Compacted
+from glm_lsp.turn.recall import own_words, title_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -173,17 +175,21 @@ def _conversations(server: GlmServer, session: Session) -> None:
     @server.feature("glm/conversation/get")
     async def get(params: wire.ConversationRef) -> wire.ConversationResult:
         _, found = await holding(params.conversation_id)
+        openings = found.openings
         messages = tuple(
             wire.Message(
                 role=message.role,
                 text=message.text,
                 thinking=message.thinking,
                 tool_calls=tuple(
-                    wire.ToolCall(id=call.id, name=call.name, arguments=call.arguments) for call in message.tool_calls
+                    wire.ToolCall(id=call.id, name=call.name, arguments=call.arguments, title=title_of(call))
+                    for call in message.tool_calls
                 ),
                 call_id=message.call_id,
+                turn=bisect.bisect_right(openings, number) - 1,
+                words=own_words(message),
             )
-            for message in found.messages
+            for number, message in enumerate(found.messages)
         )
         return wire.ConversationResult(conversation_id=found.id, name=found.name, messages=messages)
 
@@ -198,8 +204,8 @@ def _conversations(server: GlmServer, session: Session) -> None:
         folder, found = await holding(params.conversation_id)
         at = None
         if params.at is not None:
-            asked = [n for n, message in enumerate(found.messages) if message.role == "user"]
-            at = asked[params.at] if 0 <= params.at < len(asked) else None
+            openings = found.openings
+            at = openings[params.at] if 0 <= params.at < len(openings) else None
         copy = await asyncio.to_thread(folder.shelf.fork, found.id, at)
         return wire.ConversationRef(conversation_id=copy.id)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from glm_lsp.store.export import as_json, markdown
 from glm_lsp.store.rows import Compaction, Entry, Holder, Loaded, Request, Said, Store, held, tools_json, went_on
+from glm_lsp.store.thoughts import Thoughts
 
 __all__ = [
     "Compaction",
@@ -19,6 +20,7 @@ __all__ = [
     "Request",
     "Said",
     "Store",
+    "Thoughts",
     "as_json",
     "held",
     "markdown",

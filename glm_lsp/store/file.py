@@ -262,5 +262,17 @@ def _compactions_and_what_was_seen(db: sqlite3.Connection) -> None:
     )
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first_schema, _compactions_and_what_was_seen)
+def _what_agents_were_told(db: sqlite3.Connection) -> None:
+    db.execute("CREATE TABLE thoughts (key BLOB NOT NULL UNIQUE, thinking TEXT NOT NULL, at REAL NOT NULL)")
+    db.execute(
+        "CREATE TABLE read_tokens (digest BLOB NOT NULL UNIQUE, parent BLOB NOT NULL, start INTEGER NOT NULL,"
+        " ids BLOB NOT NULL, covers INTEGER NOT NULL, fingerprint TEXT NOT NULL, at REAL NOT NULL)"
+    )
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    _first_schema,
+    _compactions_and_what_was_seen,
+    _what_agents_were_told,
+)
 """Each leads from the version that is its index to the next one; only ever added to."""

@@ -5,11 +5,9 @@ Never rewrites a message, and never decides whose turn it is: it is told who may
 
 from __future__ import annotations
 
-import array
 import contextlib
 import json
 import sqlite3
-import sys
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from glm_lsp.errors import Conflict, UsageError
 from glm_lsp.store.file import BUSY_SECONDS, File
+from glm_lsp.store.packed import packed, raw, unpacked
 from glm_lsp.terms import Message, ToolCall, ToolSpec, Usage
 
 if TYPE_CHECKING:
@@ -163,7 +162,7 @@ class Store:
     def named(self, name: str) -> str | None:
         """The id of the conversation with this name."""
         query = "SELECT id FROM conversations WHERE name = CAST(? AS TEXT)"
-        row = self.file.read(lambda db: db.execute(query, (_raw(name),)).fetchone())
+        row = self.file.read(lambda db: db.execute(query, (raw(name),)).fetchone())
         return None if row is None else row[0]
 
     # --- writing -------------------------------------------------------------------------------------------------
@@ -176,7 +175,7 @@ class Store:
             db.execute(
                 "INSERT INTO conversations (id, name, created, updated, parent, first)"
                 " VALUES (?, CAST(? AS TEXT), ?, ?, ?, CAST(? AS TEXT))",
-                (conversation, _raw(name), now, now, parent, _raw(first)),
+                (conversation, raw(name), now, now, parent, raw(first)),
             )
 
         with _taken(name):
@@ -210,11 +209,11 @@ class Store:
             db.execute(
                 "UPDATE conversations SET length = ?, turns = turns + ?, last_turn = ?, updated = ?, tools = ?,"
                 " head = ?, first = CASE first WHEN '' THEN CAST(? AS TEXT) ELSE first END WHERE id = ?",
-                (after + len(said), turns, last, time.time(), tools_json(tools), head, _raw(first), conversation),
+                (after + len(said), turns, last, time.time(), tools_json(tools), head, raw(first), conversation),
             )
             db.executemany(
                 "INSERT OR REPLACE INTO seen VALUES (?, CAST(? AS TEXT), ?)",
-                [(conversation, _raw(path), digest) for path, digest in seen.items()],
+                [(conversation, raw(path), digest) for path, digest in seen.items()],
             )
 
         self.file.write(work)
@@ -236,7 +235,7 @@ class Store:
             db.execute(
                 "INSERT INTO compactions VALUES (?, ?, ?, ?, CAST(? AS TEXT), ?, ?, ?)",
                 (
-                    *(conversation, one.covers, messages_json(one.opening), one.files, _raw(one.summary)),
+                    *(conversation, one.covers, messages_json(one.opening), one.files, raw(one.summary)),
                     *(one.before, one.after, one.at),
                 ),
             )
@@ -254,7 +253,7 @@ class Store:
                         " written, cached, thought, model, at) VALUES (?1, (SELECT coalesce(max(seq) + 1, 0)"
                         " FROM requests WHERE conversation = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
                         (
-                            *(conversation, one.turn, one.covers, one.epoch, one.start, _ids_bytes(one.new_ids)),
+                            *(conversation, one.turn, one.covers, one.epoch, one.start, packed(one.new_ids)),
                             *(one.fingerprint, one.usage.read, one.usage.written, one.usage.cached),
                             *(one.usage.thought, one.model, one.at),
                         ),
@@ -310,7 +309,7 @@ class Store:
         """Gives a name, or takes it away with ""; False where there is no such conversation."""
         query = "UPDATE conversations SET name = CAST(? AS TEXT) WHERE id = ?"
         with _taken(name):
-            return self.file.write(lambda db: db.execute(query, (_raw(name), conversation)).rowcount == 1)
+            return self.file.write(lambda db: db.execute(query, (raw(name), conversation)).rowcount == 1)
 
     def delete(self, conversation: str, dead: Callable[[Holder], bool]) -> bool:
         """Deletes for good; False where there is none, Conflict where someone has the turn."""
@@ -426,7 +425,7 @@ def _entry(row: tuple[Any, ...]) -> Entry:
 def _request(row: tuple[Any, ...]) -> Request:
     turn, covers, epoch, start, ids, fingerprint, read, written, cached, thought, model, at = row
     usage = Usage(read, written, cached, thought)
-    return Request(turn, covers, epoch, start, _ids_from(ids), fingerprint, usage, model, at)
+    return Request(turn, covers, epoch, start, unpacked(ids), fingerprint, usage, model, at)
 
 
 def _holder(db: sqlite3.Connection, conversation: str) -> Holder | None:
@@ -441,9 +440,9 @@ def _insert_message(db: sqlite3.Connection, conversation: str, seq: int, said: S
     db.execute(
         "INSERT INTO messages VALUES (?, ?, ?, CAST(? AS TEXT), CAST(? AS TEXT), ?, CAST(? AS TEXT), ?, ?)",
         (
-            *(conversation, seq, one.role, _raw(one.text), _raw(one.thinking)),
+            *(conversation, seq, one.role, raw(one.text), raw(one.thinking)),
             calls,
-            _raw(one.call_id),
+            raw(one.call_id),
             said.turn,
             said.at,
         ),
@@ -452,22 +451,3 @@ def _insert_message(db: sqlite3.Connection, conversation: str, seq: int, said: S
 
 def _calls_from(text: str) -> tuple[ToolCall, ...]:
     return tuple(ToolCall(*one) for one in json.loads(text)) if text else ()
-
-
-def _raw(text: str) -> bytes:
-    """Text as bytes: half a surrogate pair, as models write it at times, is kept too."""
-    return text.encode("utf-8", "surrogatepass")
-
-
-def _ids_bytes(ids: Sequence[int]) -> bytes:
-    packed = array.array("I", ids)
-    if sys.byteorder == "big":
-        packed.byteswap()
-    return packed.tobytes()
-
-
-def _ids_from(data: bytes) -> tuple[int, ...]:
-    packed = array.array("I", data)
-    if sys.byteorder == "big":
-        packed.byteswap()
-    return tuple(packed)

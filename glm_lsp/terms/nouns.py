@@ -139,6 +139,7 @@ class Prompt:
         other_logs: the same as other engines told them, for a conversation that comes back to an earlier model.
         thinking_tokens: tokens of thinking at most, where the engine can see to it; 0 for no limit.
         workspace: names the workspace, and is never sent: of several engines, each workspace keeps to one.
+        must_call: whether the reply has to be a tool call, where the engine can see to it.
     """
 
     messages: tuple[Message, ...]
@@ -150,6 +151,7 @@ class Prompt:
     other_logs: tuple[TokenLog, ...] = ()
     thinking_tokens: int = 0
     workspace: str = ""
+    must_call: bool = False
 
 
 @dataclass(frozen=True, slots=True)

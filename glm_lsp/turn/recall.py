@@ -50,7 +50,8 @@ _GUIDANCE = tuple(action.guidance for action in ACTIONS if action.guidance)
 _EXCERPT = re.compile(r"(?:^|\n\n)[^\n]+, lines \d+ to \d+ \([^\n]*\):\n\d+\|")
 _NOTE = re.compile(
     r"(?:^|\n\n)(?:The person points at \S|The person took over |The editor reports:\n- |The project's instructions in "
-    r"|These files are (?:not as you last saw them|gone)|This is about these files too; )"
+    r"|These files are (?:not as you last saw them|gone)|This is about these files too; "
+    r"|The code below was found for this in the workspace; |The uncommitted changes:\n)"
 )
 """How a note of ours begins, which comes after the person's words."""
 

@@ -483,6 +483,8 @@ export interface ToolCall {
   name: string;
   /** The JSON text of an object, as the model wrote it. */
   arguments: string;
+  /** Verb and object for a person, as in the event `toolCall`. */
+  title?: string;
 }
 
 /** One message of a conversation. */
@@ -497,6 +499,10 @@ export interface Message {
   toolCalls?: Array<ToolCall>;
   /** The call that a tool's message answers. */
   callId?: string;
+  /** Which turn it belongs to, from 0; `glm/conversation/fork` counts them so. */
+  turn?: number;
+  /** Of a user's message, the person's own words; empty where the message is the server's. */
+  words?: string;
 }
 
 /** What was said, in full. */
@@ -677,6 +683,10 @@ export interface EngineStatus {
   state: "connecting" | "down" | "ready" | "unknown";
   /** Where it is; absent for this host's own. */
   url?: string;
+  /** How much one request may read and write in all; absent where that is not known. */
+  contextTokens?: number;
+  /** What a person has to be told of it, such as that it only stands in for another model. */
+  banner?: string;
 }
 
 /** The index of one folder. */
@@ -843,6 +853,158 @@ export interface QuestionResult {
   answer?: string;
 }
 
+/** Words; `type` is `text`. */
+export interface TextPart {
+  type: "text";
+  /** The words. */
+  text: string;
+}
+
+/** What the model thought; `type` is `thinking`. An agent may leave it out of what it sends back. */
+export interface ThinkingPart {
+  type: "thinking";
+  /** The thought. */
+  text: string;
+}
+
+/** A tool call, whole; `type` is `call`. */
+export interface CallPart {
+  type: "call";
+  /** Names it, and has to come back as it is: what was thought before the call is found by it. */
+  callId: string;
+  /** The tool. */
+  name: string;
+  /** By their names. */
+  arguments: Record<string, unknown>;
+}
+
+/** What a tool call came to; `type` is `result`. */
+export interface ResultPart {
+  type: "result";
+  /** The call. */
+  callId: string;
+  /** The result. */
+  text: string;
+}
+
+/** A picture, which the model cannot see: a request with one is refused; `type` is `image`. */
+export interface ImagePart {
+  type: "image";
+  /** What kind it is. */
+  mimeType?: string;
+}
+
+/** The place in the engine's line of requests, before anything is said; `type` is `place`. */
+export interface PlacePart {
+  type: "place";
+  /** 1 for who is next; 0 when the wait is over. */
+  place: number;
+}
+
+/** One message of a conversation that an agent keeps. */
+export interface ModelMessage {
+  /** Who says it; results of tools are said by the user. */
+  role: "assistant" | "system" | "user";
+  /** What is said, in order. */
+  parts: Array<TextPart | ThinkingPart | CallPart | ResultPart | ImagePart>;
+}
+
+/** A tool of the agent's. */
+export interface ModelTool {
+  /** Of letters, digits, `_`, `-` and `.`. */
+  name: string;
+  /** For the model. */
+  description?: string;
+  /** A JSON schema of an object; absent for a tool without arguments. */
+  inputSchema?: Record<string, unknown>;
+}
+
+/** What an agent asks. */
+export interface CompleteParams {
+  /** Names the reply in `glm/model/delta`; the client chooses it, anew for each request. */
+  stream: string;
+  /** The whole conversation, the oldest first. */
+  messages: Array<ModelMessage>;
+  /** What the model may call. */
+  tools?: Array<ModelTool>;
+  /** Whether it may or has to call one. */
+  toolMode?: "auto" | "required";
+  /** `auto` lets a model think that can. */
+  thinking?: "auto" | "off" | "on";
+  /** 0 to 2; absent for the model's own. */
+  temperature?: number;
+  /** New tokens at most, thinking included; absent for the model's own limit. */
+  maxTokens?: number;
+  /** The address of the folder it is about; absent for the first one. */
+  workspaceFolder?: string;
+}
+
+/** How the reply ended; all of it was told in `glm/model/delta`. */
+export interface CompleteResult {
+  /** `length` says that it was cut off, and that calls in it were left out. */
+  finishReason: "length" | "stop" | "toolCalls";
+  /** What it cost. */
+  usage: Usage;
+  /** Into how many messages of the request earlier thinking was put back. */
+  restored?: number;
+  /** How many messages the engine read as the very tokens of before, so that nothing of them was rendered anew. */
+  continued?: number;
+  /** What a person should know, a sentence each. */
+  notes?: Array<string>;
+}
+
+/** A piece of a reply. */
+export interface ModelDelta {
+  /** The reply, as the request named it. */
+  stream: string;
+  /** Thinking and text as they come; calls whole, when the reply has ended. */
+  part: TextPart | ThinkingPart | CallPart | PlacePart;
+}
+
+/** Whose model. */
+export interface ModelParams {
+  /** The address of the folder whose settings say which engine; absent for the first one. */
+  workspaceFolder?: string;
+}
+
+/** The model that the engine serves. */
+export interface ModelInfo {
+  /** The engine's name for it. */
+  id: string;
+  /** Such as `glm-4.7`; `generic` where it is not known. */
+  family: string;
+  /** Of a prompt, so that a reply has room. */
+  maxInputTokens: number;
+  /** Of a reply, thinking included. */
+  maxOutputTokens: number;
+  /** Whether it calls tools. */
+  tools: boolean;
+  /** Whether it can think before it speaks. */
+  thinking: boolean;
+  /** Whether thinking can be turned off. */
+  thinkingSwitch: boolean;
+  /** How earlier thinking comes back. */
+  exactness: "messages" | "none" | "tokens";
+  /** What a person has to be told of it, such as that it only stands in for another. */
+  banner?: string;
+}
+
+/** Texts to count. */
+export interface CountParams {
+  /** Each is counted by itself. */
+  texts: Array<string>;
+  /** As in the other requests. */
+  workspaceFolder?: string;
+}
+
+/** The tokens of each text. */
+export interface CountResult {
+  /** In the order of the texts. */
+  tokens: Array<number>;
+  /** Whether the engine counted them; else they are reckoned, rather too many. */
+  exact: boolean;
+}
+
 /** What happens in a turn. */
 export type AnyEvent = Start | ContextChosen | Queued | ThinkingAdded | ThinkingEnded | TextAdded | ToolCalled | ToolReturned | PermissionAsked | QuestionAsked | HunkShown | Found | Compacted | Proposed | Used | Warned | End;
 
@@ -872,6 +1034,12 @@ export interface Requests {
   "glm/proposal/get": { params: ProposalRef; result: ProposalResult };
   /** Accepts or rejects a proposal, whole or by hunks. */
   "glm/proposal/resolve": { params: ResolveParams; result: ResolveResult };
+  /** Tells which model an agent of the editor's own would get. */
+  "glm/model/info": { params: ModelParams; result: ModelInfo };
+  /** Asks for one reply on behalf of such an agent; answered when it has ended. */
+  "glm/model/complete": { params: CompleteParams; result: CompleteResult };
+  /** Counts the tokens of texts. */
+  "glm/model/countTokens": { params: CountParams; result: CountResult };
   /** Takes back what was applied. */
   "glm/undo": { params: UndoParams; result: UndoResult };
   /** Tells how the server is. */
@@ -904,6 +1072,8 @@ export interface ServerRequests {
 export interface ServerNotifications {
   /** Tells what happens in a turn; needs `events`. */
   "glm/turn/event": TurnEvent;
+  /** Tells a piece of the reply to `glm/model/complete`, to whoever asked for it. */
+  "glm/model/delta": ModelDelta;
   /** Tells how the server is, whenever that changes; needs the opt-in. */
   "glm/status/didChange": Status;
 }

@@ -191,11 +191,15 @@ class EngineStatus(Wire, frozen=True, kw_only=True):
         model: its name for the model; empty where it is not known yet.
         state: `unknown` until the first turn wants it.
         url: where it is; absent for this host's own.
+        context_tokens: how much one request may read and write in all; absent where that is not known.
+        banner: what a person has to be told of it, such as that it only stands in for another model.
     """
 
     model: str
     state: EngineState
     url: str | None = None
+    context_tokens: int | None = None
+    banner: str = ""
 
 
 class IndexStatus(Wire, frozen=True, kw_only=True):

@@ -190,11 +190,13 @@ class ToolCall(Wire, frozen=True, kw_only=True):
         id: names it.
         name: the tool.
         arguments: the JSON text of an object, as the model wrote it.
+        title: verb and object for a person, as in the event `toolCall`.
     """
 
     id: str
     name: str
     arguments: str
+    title: str = ""
 
 
 class Message(Wire, frozen=True, kw_only=True):
@@ -206,6 +208,8 @@ class Message(Wire, frozen=True, kw_only=True):
         thinking: what the model thought before it.
         tool_calls: what the model called with it.
         call_id: the call that a tool's message answers.
+        turn: which turn it belongs to, from 0; `glm/conversation/fork` counts them so.
+        words: of a user's message, the person's own words; empty where the message is the server's.
     """
 
     role: Literal["system", "user", "assistant", "tool"]
@@ -213,6 +217,8 @@ class Message(Wire, frozen=True, kw_only=True):
     thinking: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     call_id: str = ""
+    turn: int = 0
+    words: str = ""
 
 
 class ConversationResult(Wire, frozen=True, kw_only=True):

@@ -294,6 +294,7 @@ M.version = 1
 ---@field id string Names it.
 ---@field name string The tool.
 ---@field arguments string The JSON text of an object, as the model wrote it.
+---@field title? string Verb and object for a person, as in the event `toolCall`.
 
 --- One message of a conversation.
 ---@class glm_lsp.Message
@@ -302,6 +303,8 @@ M.version = 1
 ---@field thinking? string What the model thought before it.
 ---@field toolCalls? glm_lsp.ToolCall[] What the model called with it.
 ---@field callId? string The call that a tool's message answers.
+---@field turn? integer Which turn it belongs to, from 0; `glm/conversation/fork` counts them so.
+---@field words? string Of a user's message, the person's own words; empty where the message is the server's.
 
 --- What was said, in full.
 ---@class glm_lsp.ConversationResult
@@ -409,6 +412,8 @@ M.version = 1
 ---@field model string Its name for the model; empty where it is not known yet.
 ---@field state "connecting"|"down"|"ready"|"unknown" `unknown` until the first turn wants it.
 ---@field url? string Where it is; absent for this host's own.
+---@field contextTokens? integer How much one request may read and write in all; absent where that is not known.
+---@field banner? string What a person has to be told of it, such as that it only stands in for another model.
 
 --- The index of one folder.
 ---@class glm_lsp.IndexStatus
@@ -503,6 +508,100 @@ M.version = 1
 ---@class glm_lsp.QuestionResult
 ---@field answer? string Their words; absent where they would not answer.
 
+--- Words; `type` is `text`.
+---@class glm_lsp.TextPart
+---@field type "text"
+---@field text string The words.
+
+--- What the model thought; `type` is `thinking`. An agent may leave it out of what it sends back.
+---@class glm_lsp.ThinkingPart
+---@field type "thinking"
+---@field text string The thought.
+
+--- A tool call, whole; `type` is `call`.
+---@class glm_lsp.CallPart
+---@field type "call"
+---@field callId string Names it, and has to come back as it is: what was thought before the call is found by it.
+---@field name string The tool.
+---@field arguments table<string, any> By their names.
+
+--- What a tool call came to; `type` is `result`.
+---@class glm_lsp.ResultPart
+---@field type "result"
+---@field callId string The call.
+---@field text string The result.
+
+--- A picture, which the model cannot see: a request with one is refused; `type` is `image`.
+---@class glm_lsp.ImagePart
+---@field type "image"
+---@field mimeType? string What kind it is.
+
+--- The place in the engine's line of requests, before anything is said; `type` is `place`.
+---@class glm_lsp.PlacePart
+---@field type "place"
+---@field place integer 1 for who is next; 0 when the wait is over.
+
+--- One message of a conversation that an agent keeps.
+---@class glm_lsp.ModelMessage
+---@field role "assistant"|"system"|"user" Who says it; results of tools are said by the user.
+---@field parts (glm_lsp.TextPart|glm_lsp.ThinkingPart|glm_lsp.CallPart|glm_lsp.ResultPart|glm_lsp.ImagePart)[] What is said, in order.
+
+--- A tool of the agent's.
+---@class glm_lsp.ModelTool
+---@field name string Of letters, digits, `_`, `-` and `.`.
+---@field description? string For the model.
+---@field inputSchema? table<string, any> A JSON schema of an object; absent for a tool without arguments.
+
+--- What an agent asks.
+---@class glm_lsp.CompleteParams
+---@field stream string Names the reply in `glm/model/delta`; the client chooses it, anew for each request.
+---@field messages glm_lsp.ModelMessage[] The whole conversation, the oldest first.
+---@field tools? glm_lsp.ModelTool[] What the model may call.
+---@field toolMode? "auto"|"required" Whether it may or has to call one.
+---@field thinking? "auto"|"off"|"on" `auto` lets a model think that can.
+---@field temperature? number 0 to 2; absent for the model's own.
+---@field maxTokens? integer New tokens at most, thinking included; absent for the model's own limit.
+---@field workspaceFolder? string The address of the folder it is about; absent for the first one.
+
+--- How the reply ended; all of it was told in `glm/model/delta`.
+---@class glm_lsp.CompleteResult
+---@field finishReason "length"|"stop"|"toolCalls" `length` says that it was cut off, and that calls in it were left out.
+---@field usage glm_lsp.Usage What it cost.
+---@field restored? integer Into how many messages of the request earlier thinking was put back.
+---@field continued? integer How many messages the engine read as the very tokens of before, so that nothing of them was rendered anew.
+---@field notes? string[] What a person should know, a sentence each.
+
+--- A piece of a reply.
+---@class glm_lsp.ModelDelta
+---@field stream string The reply, as the request named it.
+---@field part glm_lsp.TextPart|glm_lsp.ThinkingPart|glm_lsp.CallPart|glm_lsp.PlacePart Thinking and text as they come; calls whole, when the reply has ended.
+
+--- Whose model.
+---@class glm_lsp.ModelParams
+---@field workspaceFolder? string The address of the folder whose settings say which engine; absent for the first one.
+
+--- The model that the engine serves.
+---@class glm_lsp.ModelInfo
+---@field id string The engine's name for it.
+---@field family string Such as `glm-4.7`; `generic` where it is not known.
+---@field maxInputTokens integer Of a prompt, so that a reply has room.
+---@field maxOutputTokens integer Of a reply, thinking included.
+---@field tools boolean Whether it calls tools.
+---@field thinking boolean Whether it can think before it speaks.
+---@field thinkingSwitch boolean Whether thinking can be turned off.
+---@field exactness "messages"|"none"|"tokens" How earlier thinking comes back.
+---@field banner? string What a person has to be told of it, such as that it only stands in for another.
+
+--- Texts to count.
+---@class glm_lsp.CountParams
+---@field texts string[] Each is counted by itself.
+---@field workspaceFolder? string As in the other requests.
+
+--- The tokens of each text.
+---@class glm_lsp.CountResult
+---@field tokens integer[] In the order of the texts.
+---@field exact boolean Whether the engine counted them; else they are reckoned, rather too many.
+
 ---@alias glm_lsp.AnyEvent glm_lsp.Start|glm_lsp.ContextChosen|glm_lsp.Queued|glm_lsp.ThinkingAdded|glm_lsp.ThinkingEnded|glm_lsp.TextAdded|glm_lsp.ToolCalled|glm_lsp.ToolReturned|glm_lsp.PermissionAsked|glm_lsp.QuestionAsked|glm_lsp.HunkShown|glm_lsp.Found|glm_lsp.Compacted|glm_lsp.Proposed|glm_lsp.Used|glm_lsp.Warned|glm_lsp.End
 
 --- Requests to server.
@@ -531,6 +630,12 @@ M.requests = {
   "glm/proposal/get",
   -- Accepts or rejects a proposal, whole or by hunks.
   "glm/proposal/resolve",
+  -- Tells which model an agent of the editor's own would get.
+  "glm/model/info",
+  -- Asks for one reply on behalf of such an agent; answered when it has ended.
+  "glm/model/complete",
+  -- Counts the tokens of texts.
+  "glm/model/countTokens",
   -- Takes back what was applied.
   "glm/undo",
   -- Tells how the server is.
@@ -563,6 +668,8 @@ M.server_requests = {
 M.server_notifications = {
   -- Tells what happens in a turn; needs `events`.
   "glm/turn/event",
+  -- Tells a piece of the reply to `glm/model/complete`, to whoever asked for it.
+  "glm/model/delta",
   -- Tells how the server is, whenever that changes; needs the opt-in.
   "glm/status/didChange",
 }
