@@ -211,6 +211,20 @@ def test_a_persons_own_autocommands_hear_of_a_turn(neovim: Plugged) -> None:
     assert told["statusline"] == "GLM · 1 to review"
 
 
+def test_the_status_line_says_how_much_of_the_context_is_used_and_reused(neovim: Plugged) -> None:
+    usage = {"read": 20_000, "written": 400, "cached": 19_000}
+    neovim.engine = neovim.person.script({"text": "A cart.", "usage": usage})
+    told = neovim.play("""
+        person.ready()
+        vim.cmd("Glm What is this?")
+        person.wait("it says so", function()
+          return require("glm_lsp").statusline() == "GLM · ready · 11 % of context · 95 % reused"
+        end)
+        person.tell("there", true)
+    """)
+    assert told["there"]
+
+
 def test_a_thought_is_folded_with_its_seconds_and_tokens_in_every_window(neovim: Plugged) -> None:
     says = {"thinking": "Hm.\nLet me see.", "text": "It sums prices.", "usage": {"written": 12, "thought": 1840}}
     neovim.engine = neovim.person.script(says)

@@ -25,6 +25,10 @@ M.health = { health = "ok", message = "", turns = 0 }
 ---@type glm_lsp.Usage?
 M.usage = nil
 
+--- How many tokens the model can read and write in all; nil until it is known.
+---@type integer?
+M.context = nil
+
 ---@type table<string, fun(params: glm_lsp.TurnEvent)>
 local listeners = {}
 
@@ -59,6 +63,16 @@ end
 local function changed_nothing(turn, event)
   if not turn.answered and not turn.proposal and not event.error and turn.said ~= "" then
     vim.notify("GLM: " .. vim.trim(turn.said))
+  end
+end
+
+--- Learns once how much the model can read, when it has worked and so is known.
+local function learn_context()
+  if not M.context then
+    require("glm_lsp.server").request("glm/status", vim.empty_dict(), function(told)
+      M.context = told.engine.contextTokens
+      redraw_status()
+    end, function() end)
   end
 end
 
@@ -116,6 +130,9 @@ function M.turn_event(_, params)
     changed_nothing(turn, event)
     require("glm_lsp.preview").clear(params.turnId)
     announce("GlmDone", params)
+    if not event.error then
+      learn_context()
+    end
   elseif event.type ~= "start" then
     announce("GlmDelta", params)
   end
@@ -190,6 +207,7 @@ end
 
 --- The server is gone: what ran is over.
 function M.gone(code, signal)
+  M.context = nil
   local running = vim.tbl_count(M.turns)
   for id, turn in pairs(M.turns) do
     local why = { code = "gone", message = "glm-lsp ended while it worked.", hint = "It starts again when you ask." }

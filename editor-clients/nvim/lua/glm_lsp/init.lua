@@ -2,7 +2,7 @@
 --- Never needs a set-up: `vim.lsp.enable("glm_lsp")` is all.
 local M = {}
 
---- For a status line: the engine, what it does now, how much it reused. Empty where no server runs.
+--- For a status line: the engine, what it does now, how much of its context is used and reused. Empty where no server runs.
 ---@return string
 function M.statusline()
   local server = package.loaded["glm_lsp.server"]
@@ -22,11 +22,16 @@ function M.statusline()
   if waiting then
     return ("GLM · %d to review"):format(waiting)
   end
+  local parts = { "GLM", "ready" }
   local usage = events.usage
-  if usage and usage.cachedTokens and usage.inputTokens > 0 then
-    return ("GLM · ready · %d %% reused"):format(math.floor(100 * usage.cachedTokens / usage.inputTokens))
+  if usage and events.context then
+    local share = 100 * (usage.inputTokens + usage.outputTokens) / events.context
+    table.insert(parts, ("%d %% of context"):format(math.ceil(share)))
   end
-  return "GLM · ready"
+  if usage and usage.cachedTokens and usage.inputTokens > 0 then
+    table.insert(parts, ("%d %% reused"):format(math.floor(100 * usage.cachedTokens / usage.inputTokens)))
+  end
+  return table.concat(parts, " · ")
 end
 
 --- Asks in the chat.
