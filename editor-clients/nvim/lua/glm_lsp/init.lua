@@ -2,7 +2,8 @@
 --- Never needs a set-up: `vim.lsp.enable("glm_lsp")` is all.
 local M = {}
 
---- For a status line: the engine, what it does now, how much of its context is used and reused. Empty where no server runs.
+--- For a status line: the engine, what it does now, how much of its context is used and reused.
+--- Empty where no server runs.
 ---@return string
 function M.statusline()
   local server = package.loaded["glm_lsp.server"]
