@@ -13,6 +13,7 @@ from glm_lsp.index.kinds import Kind, kind_of
 from glm_lsp.index.names import score
 from glm_lsp.index.pending import NEAR, Pending, Ranks
 from glm_lsp.languages.facts import facts
+from glm_lsp.store.index_rows import initials
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -301,3 +302,20 @@ def test_open_files_come_first_then_their_neighbours_then_the_latest_then_the_re
 )
 def test_a_nearer_name_scores_higher(better: tuple[str, str], worse: tuple[str, str]) -> None:
     assert score(*better, "fuzzy") > score(*worse, "fuzzy")
+
+
+@pytest.mark.parametrize(
+    ("name", "letters"),
+    [
+        ("read_file", "rf"),
+        ("__init__", "i"),
+        ("READ_FILE", "rf"),
+        ("ReadFile", "rf"),
+        ("readHTTPFile", "rh"),
+        ("V2_PLAN_B3C", "vpbc"),
+        ("größe_neu", "gn"),
+        ("~Cart", "c"),
+    ],
+)
+def test_initials_are_those_of_a_names_parts(name: str, letters: str) -> None:
+    assert initials(name) == letters

@@ -263,6 +263,26 @@ class TestAnIndexThatIsNotReady:
         assert asked.shown == ()
         assert "Files of the workspace:" in asked.messages[0].text
 
+    async def test_who_names_the_files_does_not_wait_for_what_only_the_map_needs(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from glm_lsp.index.index import Index
+
+        monkeypatch.setattr(opening, "COLD_SECONDS", 60.0)
+        monkeypatch.setattr(opening, "SOON", 0.05)
+        never = Index.open(root, IndexSettings())
+        waited: list[float] = []
+        monkeypatch.setattr(never, "wait", lambda _tier, timeout: waited.append(timeout) or False)
+        try:
+            where = replace(Workspace.open(root, Settings()), index=never)
+            asked = await ask(where, "Round it.", paths=("shop/pricing.py",))
+            assert sum(waited) < 1
+            await ask(where, "What does apply_discount do?")
+            assert sum(waited) > 50, "it waits for what the choice needs"
+        finally:
+            never.close()
+        assert "def apply_discount" in asked.opening
+
     async def test_one_that_was_closed_is_no_trouble(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(opening, "COLD_SECONDS", 0.2)
         with workspace(root) as where:
