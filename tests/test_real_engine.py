@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import psutil
 import pytest
 from engine import server
+from engine.standing import gone, wait_for
 
 from glm_lsp.engine.local import process
 
@@ -215,11 +217,13 @@ async def test_the_product_sees_the_engine_that_its_launcher_started(glm_engine:
 @pytest.fixture
 def whole_command(tmp_path: Path) -> Iterator[process.Running]:
     try:
-        yield server.start(server.whole_command_launch(server.engine_python()), tmp_path)
+        policy = process.Policy(hang=15, probe_every=4, pause=600, grace=5)
+        yield server.start(server.whole_command_launch(server.engine_python()), tmp_path, policy)
     finally:
-        process.stop(run=tmp_path)
+        process.stop(run=tmp_path, now=True)
 
 
+@pytest.mark.timeout(900)  # it has an engine to start, and to wait for
 async def test_the_whole_command_line_serves_with_two_workers_and_drafts_tokens(whole_command: process.Running) -> None:
     connector = aiohttp.UnixConnector(whole_command.url.removeprefix("unix:"))
     async with aiohttp.ClientSession(connector=connector) as session:
@@ -233,3 +237,14 @@ async def test_the_whole_command_line_serves_with_two_workers_and_drafts_tokens(
     drafted = [line for line in metrics.splitlines() if line.startswith("vllm:spec_decode_num_draft_tokens_total")]
     assert drafted
     assert float(drafted[0].split()[-1]) > 0
+
+    # One of the workers stops and does not die: vLLM says that it is well, and no token comes.
+    run = Path(whole_command.log).parent
+    api = psutil.Process(whole_command.pid)
+    worker = next(one for one in api.children(recursive=True) if one.name().startswith("VLLM::Worker"))
+    worker.suspend()
+    found = wait_for(lambda: (now := process.status(run=run)).state == "restarting" and now, 120)
+    assert found.detail.startswith("1 of 5: ")
+    assert "for " in found.detail or "token in " in found.detail, found.detail
+    assert gone(worker.pid), "one that is stopped is ended too"
+    assert gone(whole_command.pid)

@@ -1,6 +1,7 @@
 """The real engine under its supervisor, through one sequence of faults: what cannot be had of it is in test_supervisor.
 
-Never starts it more often than the faults want: each start takes half a minute.
+Never starts it more often than the faults want: each start takes half a minute. That it hangs is seen with the engine
+that test_real_engine has started anyway.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(1500)]  # it starts three times, and is killed once while it does
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1500)]  # it starts twice, and is killed once while it does
 
 POLICY = process.Policy(hang=20, probe_every=4, tick=0.5, pause=0.5, drain=120, grace=5)
 LOAD = 300
@@ -84,17 +85,7 @@ def core(run: Path) -> psutil.Process:
     return next(one for one in api.children(recursive=True) if one.name().startswith("VLLM::EngineCor"))
 
 
-def ready_again(run: Path, restarts: int) -> process.Status:
-    def again() -> process.Status | None:
-        found = process.status(run=run)
-        assert found.state != "crashed", found.detail
-        return found if found.state == "running" and found.restarts == restarts else None
-
-    found: process.Status = wait_for(again, LOAD)
-    return found
-
-
-async def test_the_real_engine_is_kept_through_death_hang_and_the_loss_of_its_supervisor(run: Path) -> None:
+async def test_the_real_engine_is_kept_through_the_deaths_of_its_supervisor_and_its_own(run: Path) -> None:
     launch = server.forced_launch(server.engine_python())
     running = process.launch_detached(launch, run=run, policy=POLICY)
     stages = [step.stage for step in process.wait(running, run=run)]
@@ -112,29 +103,22 @@ async def test_the_real_engine_is_kept_through_death_hang_and_the_loss_of_its_su
     assert second not in {0, first}
     assert process.status(run=run).pid == running.pid
 
-    # Killed in the middle of a reply, the process that computes: the reply ends, and the next waits for the restart.
+    # Killed in the middle of a reply, the process that computes: the reply ends with an error, and may be asked again.
     with pytest.raises(DiedMidStream) as broken:
         await asking.say(20_000, at_first_word=lambda: core(run).kill())
     assert broken.value.elsewhere
-    text, notes = await asking.say(6)
-    assert text.startswith("yes it is. ")
-    assert any("restarting (1 of 5" in note for note in notes), notes
     assert gone(running.pid)
-    found = ready_again(run, 1)
-    assert (found.supervisor, found.pid) != (second, running.pid)
 
-    # Stopped, not dead: no token comes, and it is started again; killed while it loads, it is once more.
-    hung = core(run)
-    hung.suspend()
-    wait_for(lambda: process.status(run=run).state == "restarting", 120)
-    assert process.status(run=run).detail.startswith("2 of 5: it has not written a token in ")
-    loading = wait_for(lambda: (now := process.status(run=run)).pid not in {0, found.pid} and now, 60)
-    assert gone(hung.pid)
+    # Killed while it loads again: that counts too, and the next request waits for as long as it takes.
+    loading = wait_for(lambda: (now := process.status(run=run)).pid not in {0, running.pid} and now, 60)
     wait_for(lambda: process.status(run=run).percent > 0, 120)
     os.kill(loading.pid, signal.SIGKILL)
-    wait_for(lambda: process.status(run=run).detail.startswith("3 of 5: it was killed"), 30)
-    found = ready_again(run, 3)
-    assert (await asking.say(6))[0].startswith("yes it is. ")
+    wait_for(lambda: process.status(run=run).detail.startswith("2 of 5: it was killed"), 30)
+    text, notes = await asking.say(6)
+    assert text.startswith("yes it is. ")
+    assert any("restarting (2 of 5" in note for note in notes), notes
+    found = process.status(run=run)
+    assert (found.state, found.restarts, found.supervisor) == ("running", 2, second)
 
     # Stopped while it writes: the reply comes to its end, and nothing new is begun.
     stopping = threading.Thread(target=process.stop, kwargs={"run": run})

@@ -261,9 +261,9 @@ class ForcedEngine:
             return tokens
 
 
-def start(launch: process.Launch, run: Path) -> process.Running:
+def start(launch: process.Launch, run: Path, policy: process.Policy = process.Policy()) -> process.Running:  # noqa: B008 - frozen
     """Starts an engine and waits until it answers; says on standard error how far it is."""
-    running = process.launch_detached(launch, run=run)
+    running = process.launch_detached(launch, run=run, policy=policy)
     stage = ""
     for progress in process.wait(running, run=run):
         if progress.stage != stage:
