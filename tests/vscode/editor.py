@@ -178,6 +178,8 @@ class VSCode:
                 *(str(install.node()), str(COPIES[self.copy] / "lib" / "vscode" / "out" / "server-main.js")),
                 *("--host", "127.0.0.1", "--port", "0", "--without-connection-token"),
                 *("--accept-server-license-terms", "--disable-telemetry", "--enable-smoke-test-driver"),
+                # A page that is closed may have no time left to say so; its extension host then waits for it this long.
+                *("--reconnection-grace-time", "10"),
                 "--force-disable-user-env",  # what a login shell of this machine sets is no part of a test
                 *("--server-data-dir", str(self.data), "--extensions-dir", str(self._extensions)),
             ],

@@ -37,7 +37,7 @@ def test_one_server_runs_while_the_window_is_open(vscode: VSCode) -> None:
     assert until("the menu", window.actions)
     assert [each.pid for each in vscode.servers()] == [server.pid]
     window.close()
-    until("the server has ended", lambda: not server.is_running() or not vscode.servers())
+    until("the server has ended", lambda: not server.is_running() or not vscode.servers(), seconds=60)
 
 
 def test_a_server_that_crashed_is_started_again(vscode: VSCode) -> None:

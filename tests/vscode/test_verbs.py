@@ -23,8 +23,8 @@ def test_an_explanation_appears_in_the_view_and_the_focus_stays_in_the_text(vsco
     window.run("GLM: Explain")
     view = window.frame("strong")
     expect(view.locator("strong", has_text="adds")).to_be_visible()
-    window.type("# typed\n    ")
-    window.holds("def add(a, b):\n    # typed\n    return a + b\n", "a.py")
+    window.type("b = 2; ")
+    window.holds("def add(a, b):\n    b = 2; return a + b\n", "a.py")
 
 
 def test_refactor_asks_for_words_and_without_them_does_nothing(vscode: VSCode) -> None:

@@ -504,6 +504,23 @@ def test_a_turn_goes_on_while_another_conversation_is_looked_at(view: ViewPage) 
     view.end(turn)
 
 
+def test_an_answer_without_a_conversation_is_shown_and_can_be_gone_on_from(view: ViewPage) -> None:
+    start = {"type": "start", "action": "explain", "instruction": "", "model": "m", "thinking": False}
+    view.event("t7", {**start, "files": ["file:///shop/cart.py"]}, conversation="")
+    view.event("t7", {"type": "text", "text": "It sums."}, conversation="")
+    view.event("t7", {"type": "end", "stopReason": "done", "usage": USAGE_, "seconds": 1}, conversation="")
+    expect(view.page.get_by_role("heading", name="Explain · cart.py")).to_be_visible()
+    expect(view.page.locator(".answer")).to_have_text("It sums.")
+    turn = view.begin("Of what?")
+    assert view.posted("ask")[-1]["conversationId"] == ""
+    view.event(turn, {"type": "text", "text": "Prices."})
+    view.end(turn)
+    kept = [{"role": "user", "text": "Of what?", "words": "Of what?"}, {"role": "assistant", "text": "Prices."}]
+    told = {**KEPT, "conversationId": "c1", "messages": kept}
+    view.tell({"type": "conversation", "conversation": told, "show": False})
+    assert [one.inner_text() for one in view.page.locator(".answer").all()] == ["It sums.", "Prices."]
+
+
 # --- for everyone
 
 

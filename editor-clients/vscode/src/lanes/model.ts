@@ -22,9 +22,17 @@ const FIRST: ModelInfo = {
   exactness: "none",
 };
 
+/** VS Code's own list of models, the page that it is in, the chat that it comes with, and how long that may take. */
+const MODELS = "workbench.action.chat.manage";
+const CLOSE = "workbench.action.closeModalEditor";
+const BUNDLED = "GitHub.copilot-chat";
+const STARTS_MS = 60_000;
+
+/** VS Code counts a prompt in hundreds of small pieces, one after the other: only long ones are worth a question. */
+const COUNTED_FROM = 4_000;
 /** How many texts travel in one request for their tokens, and how many answers are kept. */
 const COUNTED_AT_ONCE = 256;
-const COUNTS_KEPT = 4_000;
+const COUNTS_KEPT = 1_000;
 
 /** Fields that the stable API does not name and VS Code reads all the same; an older one passes them over. */
 interface Information extends vscode.LanguageModelChatInformation {
@@ -65,6 +73,8 @@ class Provider implements vscode.LanguageModelChatProvider<Information>, vscode.
   readonly #counts = new Map<string, number>();
   readonly #waiting = new Map<string, Array<(tokens: number) => void>>();
   #number = 0;
+  /** Characters to a token, as the engine counted last; code has more than three. */
+  #rate = 3;
   #info: ModelInfo;
   #asked: Promise<void> | undefined;
   #known = false;
@@ -182,12 +192,12 @@ class Provider implements vscode.LanguageModelChatProvider<Information>, vscode.
     }
   }
 
-  /** VS Code counts hundreds of pieces at a time: those of one moment travel together, and answers are kept. */
+  /** Short texts by the rate of the long ones, rather too many; those of one moment travel together, and are kept. */
   async provideTokenCount(_model: Information, text: string | vscode.LanguageModelChatRequestMessage): Promise<number> {
     const words = typeof text === "string" ? text : flat(text, isThinking);
     const known = this.#counts.get(words);
-    if (known !== undefined || words === "") {
-      return known ?? 0;
+    if (known !== undefined || words.length < COUNTED_FROM) {
+      return known ?? Math.ceil(words.length / this.#rate);
     }
     return new Promise((resolve) => {
       const others = this.#waiting.get(words);
@@ -210,9 +220,10 @@ class Provider implements vscode.LanguageModelChatProvider<Information>, vscode.
       const texts = some.map(([text]) => text);
       const counted = await this.#glm.request("glm/model/countTokens", { texts }).catch(() => undefined);
       some.forEach(([text, waiting], number) => {
-        const tokens = counted?.tokens[number] ?? Math.ceil(text.length / 3); // code has more than three to a token
-        if (counted?.exact && text.length < 20_000) {
+        const tokens = counted?.tokens[number] ?? Math.ceil(text.length / this.#rate);
+        if (counted?.exact) {
           this.#counts.set(text, tokens);
+          this.#rate = Math.min(4, Math.max(2, (0.9 * text.length) / tokens));
         }
         for (const resolve of waiting) {
           resolve(tokens);
@@ -300,13 +311,34 @@ async function use(provider: Provider): Promise<void> {
     );
     return;
   }
-  const commands = await vscode.commands.getCommands(true);
-  const opens = commands.includes("workbench.action.chat.manage");
-  if (opens) {
-    await vscode.commands.executeCommand("workbench.action.chat.manage");
+  if ((await vscode.commands.getCommands(true)).includes(MODELS)) {
+    await vscode.commands.executeCommand(MODELS); // it enables the bundled chat, which is off until somebody wants it
+    const location = vscode.ProgressLocation.Notification;
+    const title = t("Turning on VS Code's chat");
+    if (!(await vscode.window.withProgress({ location, title }, bundledChat))) {
+      void vscode.window.showWarningMessage(
+        t("VS Code's chat has not started. If it is disabled among the extensions, enable it, and run this again."),
+      );
+      return;
+    }
+    await vscode.commands.executeCommand(CLOSE).then(undefined, () => undefined); // an older VS Code has it as a tab
+    await vscode.commands.executeCommand("workbench.action.chat.open");
   }
   await offerSmallWork(`${VENDOR}/${found.id}`);
   await offerQuiet();
+}
+
+/** Waits until the bundled chat works: before that, a question would be answered with a request to sign in. */
+async function bundledChat(): Promise<boolean> {
+  for (const end = Date.now() + STARTS_MS; Date.now() < end; ) {
+    const found = vscode.extensions.getExtension(BUNDLED);
+    if (found) {
+      await found.activate();
+      return true;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  return vscode.extensions.getExtension(BUNDLED) !== undefined;
 }
 
 /** Titles and commit messages are written by other models unless somebody says which. */

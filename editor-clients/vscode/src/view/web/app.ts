@@ -382,8 +382,10 @@ export class App implements Page {
   #edit(turn: Turn): void {
     if (working(this.#view)) {
       this.announce(this.t("It still works; stop it first, or wait."));
+    } else if (turn.at === undefined) {
+      this.#composer.write(turn.words); // there is no conversation to fork
     } else {
-      this.#composer.edit(turn.at ?? this.#view.kept, turn.words);
+      this.#composer.edit(turn.at, turn.words);
     }
   }
 

@@ -233,17 +233,27 @@ function heard(view: View, told: TurnEvent): View {
     if (view.turns.some((turn) => turn.turnId === told.turnId)) {
       return view;
     }
-    const waiting = view.turns.some((turn) => turn.state === "asked" && turn.turnId === "");
-    const with_it = waiting
-      ? view
-      : { ...view, turns: [...view.turns, fresh(told.turnId, what.instruction, view.kept)] };
-    return changed(with_it, (turn) => turn.state === "asked" && turn.turnId === "", began);
+    const alone = told.conversationId === "";
+    const waiting = !alone && view.turns.some((turn) => turn.state === "asked" && turn.turnId === "");
+    const with_it = waiting ? view : { ...view, turns: [...view.turns, begun(told, what.instruction, view)] };
+    const key = alone ? told.turnId : undefined;
+    return changed(
+      with_it,
+      (turn) => turn.state === "asked" && turn.turnId === "" && (key === undefined || turn.key === key),
+      began,
+    );
   }
   return changed(
     view,
     (turn) => turn.turnId === told.turnId,
     (turn) => (turn.state === "ended" ? turn : next(turn, told)),
   );
+}
+
+/** A turn that was begun elsewhere; without a conversation the server keeps none of it. */
+function begun(told: TurnEvent, words: string, view: View): Turn {
+  const turn = fresh(told.turnId, words, view.kept);
+  return told.conversationId === "" ? { ...turn, at: undefined } : turn;
 }
 
 function next(turn: Turn, told: TurnEvent): Turn {
@@ -471,7 +481,9 @@ export function merged(seen: View | undefined, told: View): View {
   const last = seen.turns.at(-1);
   // One that failed before the server kept any of it stays to be seen, and so do its words.
   const lost = last && last.turnId === "" && last.end && !turns.includes(last) ? [last] : [];
-  return { ...told, turns: [...turns, ...lost] };
+  // Nor does the server keep answers that are part of no conversation.
+  const alone = seen.turns.filter((one) => one.turnId !== "" && one.at === undefined);
+  return { ...told, turns: [...alone, ...turns, ...lost] };
 }
 
 function recalled(turn: Turn, message: Message): Turn {
