@@ -32,6 +32,8 @@ export class Chat implements vscode.WebviewViewProvider, vscode.Disposable {
   readonly #turns = new Set<string>();
   #view: vscode.WebviewView | undefined;
   #ready = false;
+  /** The conversation to show when the page is there, where somebody asked for one. */
+  #wanted: string | undefined;
   /** What is to be said to the page when it is there. */
   #early: ToPage[] = [];
   #shown = "";
@@ -84,8 +86,9 @@ export class Chat implements vscode.WebviewViewProvider, vscode.Disposable {
 
   /** Shows the view, and in it a conversation where one is named. */
   async open(conversationId?: string): Promise<void> {
+    this.#wanted = this.#ready ? undefined : conversationId;
     await vscode.commands.executeCommand("glm-lsp.chat.focus");
-    if (conversationId) {
+    if (conversationId && this.#wanted === undefined) {
       await this.#guarded(() => this.#openConversation(conversationId));
     }
     this.tell({ type: "focus" });
@@ -251,7 +254,8 @@ export class Chat implements vscode.WebviewViewProvider, vscode.Disposable {
   async #begin(): Promise<void> {
     this.#ready = true;
     const kept = this.#memory.get<Kept>(KEPT);
-    const conversationId = kept?.conversationId;
+    const conversationId = this.#wanted ?? kept?.conversationId;
+    this.#wanted = undefined;
     const strings = (vscode.l10n.bundle ?? {}) as Record<string, string>;
     this.#post({ type: "strings", strings, locale: vscode.env.language, kept });
     this.#surround();
