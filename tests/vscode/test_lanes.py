@@ -93,8 +93,8 @@ def test_glm_answers_in_a_chat_that_nobody_set_up_and_remembers_its_thinking(vsc
     else:  # a person's VS Code keeps native thinking from extensions: a button leads to it
         expect(thought).to_have_count(0)
         button(window, "Show Thinking").click()
-        view = window.frame("#input")
-        expect(view.get_by_text("hello").first).to_be_visible()
+        view = window.frame(".composer textarea", seconds=60)
+        expect(view.locator(".turn").last).to_contain_text("hello")
         window.command("workbench.action.chat.open")
     ask(window, "@glm what did I say?")
     says(window, "You said hello.")
