@@ -147,7 +147,7 @@ export class Chat implements vscode.WebviewViewProvider, vscode.Disposable {
     if (this.#view?.visible) {
       this.#timer = setInterval(() => {
         if (vscode.window.state.focused && this.#glm.state.kind === "ready") {
-          void this.#list().catch(() => {}); // it is looked at again soon
+          void this.#lookAgain();
         }
       }, LOOK_MS);
     }
@@ -197,7 +197,7 @@ export class Chat implements vscode.WebviewViewProvider, vscode.Disposable {
       case "preview":
         return this.#preview(message);
       case "list":
-        return this.#list();
+        return this.#lookAgain();
       case "open":
         return this.#openConversation(message.conversationId);
       case "showing":
@@ -270,7 +270,7 @@ export class Chat implements vscode.WebviewViewProvider, vscode.Disposable {
         this.#post({ type: "gone", conversationId });
       });
     }
-    await this.#list();
+    await this.#lookAgain();
   }
 
   async #ask(conversationId: string, asked: Asked): Promise<void> {
@@ -339,6 +339,11 @@ export class Chat implements vscode.WebviewViewProvider, vscode.Disposable {
   }
 
   // --- conversations -----------------------------------------------------------------------------------------
+
+  /** What nobody asked for may fail in silence: a server that does not answer is told by its state. */
+  async #lookAgain(): Promise<void> {
+    await this.#list().catch((error: unknown) => this.#glm.log.debug(`conversations were not listed: ${error}`));
+  }
 
   async #list(): Promise<void> {
     const before = this.#entries.find((one) => one.id === this.#shown);
