@@ -6,6 +6,7 @@ told events at the pace of a fast engine. Frames are what the browser had to sho
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import json
 import shutil
@@ -22,8 +23,8 @@ from playwright.sync_api import sync_playwright
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))  # the page by itself is a fixture there
 
-from vscode import install  # noqa: E402
-from vscode.page import ViewPage  # noqa: E402
+install = importlib.import_module("vscode.install")
+ViewPage: Any = importlib.import_module("vscode.page").ViewPage
 
 if TYPE_CHECKING:
     from playwright.sync_api import CDPSession
@@ -131,8 +132,8 @@ def _fill(view: ViewPage, part: str) -> str:
         messages = [one for number in range(TURNS) for one in _turn(number, text)]
         told = {"conversationId": "c1", "name": "", "messages": messages}
         view.tell({"type": "conversation", "conversation": told, "show": True})
-        return view.begin()
-    turn = view.begin()
+        return str(view.begin())
+    turn = str(view.begin())
     before = {
         "answer": PROSE * (size // len(PROSE)),
         "code": "```python\n" + CODE * (size // len(CODE)),

@@ -93,8 +93,8 @@ def test_glm_answers_in_a_chat_that_nobody_set_up_and_remembers_its_thinking(vsc
     else:  # a person's VS Code keeps native thinking from extensions: a button leads to it
         expect(thought).to_have_count(0)
         button(window, "Show Thinking").click()
-        view = window.frame("#input")
-        expect(view.get_by_text("hello").first).to_be_visible()
+        view = window.frame(".composer textarea", seconds=60)
+        expect(view.locator(".turn").last).to_contain_text("hello")
         window.command("workbench.action.chat.open")
     ask(window, "@glm what did I say?")
     says(window, "You said hello.")
@@ -173,26 +173,44 @@ def test_another_extension_can_use_the_model_with_nobody_signed_in(vscode: VSCod
     assert heard["parts"] == ["I had better read.", "Reading.", ["read", {"path": "a"}, len("call_") + 32]]
 
 
-@pytest.mark.engine
-def test_vs_codes_own_agent_has_the_thinking_that_it_dropped(vscode: VSCode, engine: ListeningEngine) -> None:
-    """Two turns of the bundled agent, signed out, with a tool call in the first; what the engine reads in the second."""
-    vscode.use(engine.url)
+def own_agent(vscode: VSCode) -> Window:
+    """A window in whose chat VS Code's own agent works with GLM."""
     vscode.has("cart.py", CART)
     window = vscode.open()
     window.active()
     chat(window)
     window.run("GLM: Use GLM in VS Code's Own Chat")
-    window.notice("titles of chats", button="Use GLM for Them Too", seconds=120)
-    path = str(vscode.root / "cart.py")
-    call = tool_call("read_file", filePath=path, startLine=1, endLine=2)
-    engine.say(f"\nI had better read  it first. </think>Reading.{call}", "It sums, no more. </think>It adds prices.")
-    engine.say("Simple.</think>Yes, sure.")
+    window.notice("titles of chats", button="Leave It", seconds=120)
+    return window
+
+
+def two_questions(window: Window) -> None:
     ask(window, "What does total do?")
     says(window, "It adds prices.", seconds=150)
     ask(window, "Are you sure?")
     says(window, "Yes, sure.", seconds=150)
-    window.picture(vscode.tmp / "native.png")
     assert not window.page.locator(".monaco-dialog-box").count(), "nobody is asked to sign in"
+
+
+def test_vs_codes_own_agent_works_with_nobody_signed_in_and_gets_its_thinking_back(vscode: VSCode) -> None:
+    where = {"filePath": str(vscode.root / "cart.py"), "startLine": 1, "endLine": 2}
+    vscode.engine(
+        {"thinking": "I had better read it.", "text": "Reading.", "calls": [{"name": "read_file", "arguments": where}]},
+        {"when": "return sum(prices)", "thinking": "It sums.", "text": "It adds prices."},
+        {"when": "Are you sure?", "text": "Yes, sure."},
+    )
+    window = own_agent(vscode)
+    two_questions(window)
+    until("two replies have their thinking again", lambda: "thinking put back into 2 messages" in vscode.logs())
+
+
+@pytest.mark.engine
+def test_the_engine_reads_the_thinking_that_vs_codes_own_agent_dropped(vscode: VSCode, engine: ListeningEngine) -> None:
+    vscode.use(engine.url)
+    call = tool_call("read_file", filePath=str(vscode.root / "cart.py"), startLine=1, endLine=2)
+    engine.say(f"\nI had better read  it first. </think>Reading.{call}", "It sums, no more. </think>It adds prices.")
+    engine.say("Simple.</think>Yes, sure.")
+    two_questions(own_agent(vscode))
     asked = engine.seen[-1][1]
     read = text_of(engine.url, asked["kv_transfer_params"]["prompt_token_ids"])
     assert "<think>\nI had better read  it first. </think>Reading.<tool_call>read_file" in read

@@ -16,7 +16,7 @@ from vscode.editor import until
 from vscode.engines import engine_at, free_port
 
 if TYPE_CHECKING:
-    from vscode.editor import VSCode
+    from vscode.editor import VSCode, Window
 
 FAKE = '#!/bin/sh\n[ "$1" = --version ] && {{ echo glm-lsp, version {version}; exit; }}\ntouch {mark}\n'
 
@@ -34,6 +34,15 @@ def without_server(vscode: VSCode, *programs: str) -> None:
     vscode.environment["PATH"] = str(folder)
 
 
+def choose(window: Window, port: int, *, seconds: float = 30) -> None:
+    """Gives an address where the engine is asked for."""
+    box = window.page.locator(".quick-input-widget")
+    box.filter(has_text="Which engine?").wait_for(timeout=seconds * 1000)
+    window.pick("Another address")
+    box.filter(has_text="Address of the engine").wait_for()
+    window.answer(f"http://127.0.0.1:{port}")
+
+
 @pytest.mark.timeout(500)
 @pytest.mark.copies("gated")
 def test_from_nothing_to_an_engine_that_was_tried(vscode: VSCode) -> None:
@@ -48,9 +57,7 @@ def test_from_nothing_to_an_engine_that_was_tried(vscode: VSCode) -> None:
         window.pick("Install it")
         window.notice("Installing the GLM server", seconds=60)
         # pip fetches some sixty packages.
-        window.page.locator(".quick-input-widget", has_text="Which engine?").wait_for(timeout=400_000)
-        window.pick("Another address")
-        window.answer(f"http://127.0.0.1:{port}")
+        choose(window, port, seconds=400)
         window.notice("GLM-4.7 works", seconds=60)
     program = vscode.servers()[0].cmdline()[1]
     assert program.startswith(str(vscode.data)), "the extension's own, not one of this machine"
@@ -75,6 +82,21 @@ def test_without_a_package_index_it_says_so_and_leaves_nothing_behind(vscode: VS
     window.notice("The package index cannot be reached. Connect to a network, or install glm-lsp by hand", seconds=120)
     assert not list(vscode.data.glob("**/globalStorage/glm-lsp.glm-lsp/server"))
     assert window.standing() == "GLM · not set up"
+
+
+def test_another_engine_is_chosen_and_tried(vscode: VSCode) -> None:
+    vscode.has("a.py", "a = 1\n")
+    port = free_port()
+    with engine_at(port, "1 2 3"):
+        window = vscode.open()
+        until("the status bar", lambda: "engine" in window.standing())
+        window.run("GLM: Choose Engine…")
+        choose(window, port)
+        window.notice("GLM-4.7 works", seconds=60)
+        until("the status bar", lambda: window.standing() == "GLM-4.7 · ready")
+    window.run("GLM: Test Engine")
+    window.notice(str(port), button="Choose Engine…", seconds=60)
+    window.page.locator(".quick-input-widget", has_text="Which engine?").wait_for()
 
 
 def test_without_python_it_says_what_to_do(vscode: VSCode) -> None:

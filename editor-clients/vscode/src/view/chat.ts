@@ -32,6 +32,8 @@ export class Chat implements vscode.WebviewViewProvider, vscode.Disposable {
   readonly #turns = new Set<string>();
   #view: vscode.WebviewView | undefined;
   #ready = false;
+  /** The conversation to show when the page is there, where somebody asked for one. */
+  #wanted: string | undefined;
   /** What is to be said to the page when it is there. */
   #early: ToPage[] = [];
   #shown = "";
@@ -84,8 +86,9 @@ export class Chat implements vscode.WebviewViewProvider, vscode.Disposable {
 
   /** Shows the view, and in it a conversation where one is named. */
   async open(conversationId?: string): Promise<void> {
+    this.#wanted = this.#ready ? undefined : conversationId;
     await vscode.commands.executeCommand("glm-lsp.chat.focus");
-    if (conversationId) {
+    if (conversationId && this.#wanted === undefined) {
       await this.#guarded(() => this.#openConversation(conversationId));
     }
     this.tell({ type: "focus" });
@@ -144,7 +147,7 @@ export class Chat implements vscode.WebviewViewProvider, vscode.Disposable {
     if (this.#view?.visible) {
       this.#timer = setInterval(() => {
         if (vscode.window.state.focused && this.#glm.state.kind === "ready") {
-          void this.#list().catch(() => {}); // it is looked at again soon
+          void this.#lookAgain();
         }
       }, LOOK_MS);
     }
@@ -194,7 +197,7 @@ export class Chat implements vscode.WebviewViewProvider, vscode.Disposable {
       case "preview":
         return this.#preview(message);
       case "list":
-        return this.#list();
+        return this.#lookAgain();
       case "open":
         return this.#openConversation(message.conversationId);
       case "showing":
@@ -251,7 +254,8 @@ export class Chat implements vscode.WebviewViewProvider, vscode.Disposable {
   async #begin(): Promise<void> {
     this.#ready = true;
     const kept = this.#memory.get<Kept>(KEPT);
-    const conversationId = kept?.conversationId;
+    const conversationId = this.#wanted ?? kept?.conversationId;
+    this.#wanted = undefined;
     const strings = (vscode.l10n.bundle ?? {}) as Record<string, string>;
     this.#post({ type: "strings", strings, locale: vscode.env.language, kept });
     this.#surround();
@@ -266,7 +270,7 @@ export class Chat implements vscode.WebviewViewProvider, vscode.Disposable {
         this.#post({ type: "gone", conversationId });
       });
     }
-    await this.#list();
+    await this.#lookAgain();
   }
 
   async #ask(conversationId: string, asked: Asked): Promise<void> {
@@ -335,6 +339,11 @@ export class Chat implements vscode.WebviewViewProvider, vscode.Disposable {
   }
 
   // --- conversations -----------------------------------------------------------------------------------------
+
+  /** What nobody asked for may fail in silence: a server that does not answer is told by its state. */
+  async #lookAgain(): Promise<void> {
+    await this.#list().catch((error: unknown) => this.#glm.log.debug(`conversations were not listed: ${error}`));
+  }
 
   async #list(): Promise<void> {
     const before = this.#entries.find((one) => one.id === this.#shown);
