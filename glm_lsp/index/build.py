@@ -430,9 +430,10 @@ class Builder:
                 done = len(current.contents)
                 progress("words", done, done + len(self._to_read) + len(self._reading))
         if self._parsed:
-            parsed, self._parsed = self._parsed, []
-            self.keeper.facts([(self._parsing[key], one) for key, one in parsed if not one.changed])
-            for (path, oid), one in parsed:
+            # What was under way when the rows were begun anew is answered all the same, and asked for again.
+            parsed, self._parsed = {key: one for key, one in self._parsed if key in self._parsing}, []
+            self.keeper.facts([(self._parsing[key], one) for key, one in parsed.items() if not one.changed])
+            for (path, oid), one in parsed.items():
                 content = self._parsing.pop((path, oid))
                 if one.changed:  # it is not what it was, and perhaps not even there
                     self._to_read.add({path: path} if path in current.contents else {})
