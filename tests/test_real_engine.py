@@ -217,7 +217,7 @@ async def test_the_product_sees_the_engine_that_its_launcher_started(glm_engine:
 @pytest.fixture
 def whole_command(tmp_path: Path) -> Iterator[process.Running]:
     try:
-        policy = process.Policy(hang=15, probe_every=4, pause=600, grace=5)
+        policy = process.Policy(hang=30, probe_every=4, pause=600, grace=5)
         yield server.start(server.whole_command_launch(server.engine_python()), tmp_path, policy)
     finally:
         process.stop(run=tmp_path, now=True)
@@ -243,7 +243,7 @@ async def test_the_whole_command_line_serves_with_two_workers_and_drafts_tokens(
     api = psutil.Process(whole_command.pid)
     worker = next(one for one in api.children(recursive=True) if one.name().startswith("VLLM::Worker"))
     worker.suspend()
-    found = wait_for(lambda: (now := process.status(run=run)).state == "restarting" and now, 120)
+    found = wait_for(lambda: (now := process.status(run=run)).state == "restarting" and now, 180)
     assert found.detail.startswith("1 of 5: ")
     assert "for " in found.detail or "token in " in found.detail, found.detail
     assert gone(worker.pid), "one that is stopped is ended too"

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1500)]  # it starts twice, and is killed once while it does
 
-POLICY = process.Policy(hang=20, probe_every=4, tick=0.5, pause=0.5, drain=120, grace=5)
+POLICY = process.Policy(hang=60, probe_every=4, tick=0.5, pause=0.5, drain=120, grace=5)
 LOAD = 300
 """Seconds that a start may take on a busy machine."""
 
