@@ -176,19 +176,16 @@ class _Bench:
         """Frames a second of the view while tokens come into a conversation that holds many, and of the view at rest."""
         seconds = self.options.seconds
         with self.vscode() as vscode:
-            window, view = self._view(vscode)
+            _, view = self._view(vscode)
             idle = _frames(view, lambda: time.sleep(5))
             # Several turns, as a long conversation has; all of it as fast as it comes.
             turns = 10
             for number in range(1, turns + 1):
                 self._ask(view, f"Say {self.options.held // turns} at 0", number, seconds=240)
-            began = _spent(window.page)
             seen = _frames(view, lambda: self._ask(view, f"Say {PACE * seconds} at {PACE}", turns + 1, seconds * 5))
-            busy = (_spent(window.page) - began) / seen["seconds"]
         more = {
             "p95 ms": seen["p95"],
             "longest ms": seen["longest"],
-            "the page's main thread busy": f"{busy:.0%}",
             "seconds": f"{seen['seconds']:.0f}",
         }
         return [
@@ -251,15 +248,6 @@ def _frames(view: Any, meanwhile: Any) -> dict[str, Any]:
         "longest": f"{gaps[-1]:.0f}",
         "seconds": seconds,
     }
-
-
-def _spent(page: Any) -> float:
-    """Seconds that the page's main thread has worked, the view's included."""
-    session = page.context.new_cdp_session(page)
-    session.send("Performance.enable")
-    found = {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}
-    session.detach()
-    return float(found["TaskDuration"])
 
 
 def _heap(page: Any) -> float:
