@@ -18,12 +18,18 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def _forced_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.ForcedEngine]:
+def _context() -> int:
+    """Tokens that the test engine reads."""
+    return server.CONTEXT
+
+
+@pytest.fixture(scope="session")
+def _forced_engine(tmp_path_factory: pytest.TempPathFactory, _context: int) -> Iterator[server.ForcedEngine]:
     # With GLM_LSP_KEEP_TEST_ENGINE set it goes on after the run, and the next run finds it: for work on one test.
     keep = bool(os.environ.get("GLM_LSP_KEEP_TEST_ENGINE"))
     run = server.CACHE / "kept" if keep else tmp_path_factory.mktemp("engine")
     try:
-        engine = server.ForcedEngine(server.start(server.forced_launch(server.engine_python()), run))
+        engine = server.ForcedEngine(server.start(server.forced_launch(server.engine_python(), _context), run))
         yield engine
         engine.close()
     finally:

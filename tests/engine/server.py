@@ -61,19 +61,23 @@ def tiny_glm(python: Path, *, mtp: bool = False) -> Path:
     return folder
 
 
-def forced_launch(python: Path) -> process.Launch:
-    """The tiny GLM-4.7 that says what it is told."""
+CONTEXT = 32768
+"""Tokens that the tiny checkpoint is made for."""
+
+
+def forced_launch(python: Path, context: int = CONTEXT) -> process.Launch:
+    """The tiny GLM-4.7 that says what it is told; it can be made to read more than it is made for."""
     return process.Launch(
         python=python,
         model=str(tiny_glm(python)),
         served_name="glm-4.7",
         label="tiny GLM-4.7",
         flags=(
-            *("--dtype", "bfloat16", "--max-model-len", "32768", "--max-num-seqs", "8", "--block-size", "32"),
+            *("--dtype", "bfloat16", "--max-model-len", str(context), "--max-num-seqs", "8", "--block-size", "32"),
             *PARSERS,
             *("--enable-prompt-tokens-details", "--enforce-eager", "--logits-processors", "forced:ForcedTokens"),
         ),
-        environment=ENVIRONMENT | {"PYTHONPATH": str(HERE)},
+        environment=ENVIRONMENT | {"PYTHONPATH": str(HERE), "VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1"},
     )
 
 

@@ -65,6 +65,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 @pytest.fixture(scope="session")
+def _context() -> int:
+    """VS Code's own agent begins with 24,000 tokens, and has all of it summed up where there is little room."""
+    return 65536
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     if missing := install.missing():
         pytest.fail(f"Not installed: {', '.join(missing)}. `make test-vscode` does it.", pytrace=False)

@@ -208,6 +208,7 @@ def test_vs_codes_own_agent_works_with_nobody_signed_in_and_gets_its_thinking_ba
 def test_the_engine_reads_the_thinking_that_vs_codes_own_agent_dropped(vscode: VSCode, engine: ListeningEngine) -> None:
     vscode.use(engine.url)
     call = tool_call("read_file", filePath=str(vscode.root / "cart.py"), startLine=1, endLine=2)
+    engine.say("Hm.</think>Hello.")  # to the server, which asks what the engine can do before anything else
     engine.say(f"\nI had better read  it first. </think>Reading.{call}", "It sums, no more. </think>It adds prices.")
     engine.say("Simple.</think>Yes, sure.")
     two_questions(own_agent(vscode))
