@@ -305,7 +305,8 @@ def engine(settings: Settings, until: float) -> list[Row]:
                 rows.extend(Row("model", "note", note, "See what it serves.") for note in engine.take_notes())
         except TimeoutError:
             do = "See whether it is overloaded, or run this again with a longer --timeout."
-            rows.append(Row("request", "wrong", f"No answer from {engine.where} within {seconds:.0f} s.", do))
+            name = "request" if rows else "engine"
+            rows.append(Row(name, "wrong", f"No answer from {engine.where} within {seconds:.0f} s.", do))
         except GlmError as error:
             rows.append(failed("request" if rows else "engine", error))
         finally:
