@@ -10,6 +10,7 @@ from engine.server import tool_call
 from lsp.editor import FakeEditor
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from engine.server import ForcedEngine
@@ -40,6 +41,17 @@ async def text_of(url: str, ids: list[int]) -> str:
         return found
 
 
+def joined(pieces: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The parts of a reply, each whole: what came later than the pace of deltas came in two."""
+    parts: list[dict[str, Any]] = []
+    for piece in pieces:
+        if parts and "text" in piece and parts[-1]["type"] == piece["type"]:
+            parts[-1] = {**piece, "text": parts[-1]["text"] + piece["text"]}
+        else:
+            parts.append(piece)
+    return parts
+
+
 class Agent:
     """An agent as VS Code's: it sends back text and calls, and never what was thought before the last question."""
 
@@ -52,7 +64,7 @@ class Agent:
         stream = f"s{len(self.messages)}"
         params = {"stream": stream, "messages": self.messages, "tools": TOOLS, "maxTokens": 500}
         result = await self.editor.ask("glm/model/complete", params)
-        parts = [one["part"] for one in self.editor.read("glm/model/delta") if one["stream"] == stream]
+        parts = joined(one["part"] for one in self.editor.read("glm/model/delta") if one["stream"] == stream)
         kept = [part for part in parts if part["type"] in ("text", "call")]
         self.messages.append({"role": "assistant", "parts": kept})
         return result, parts
