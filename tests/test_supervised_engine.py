@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import threading
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -44,12 +44,12 @@ def run(tmp_path: Path) -> Iterator[Path]:
 
 
 def asked(running: process.Running, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    line = http.client.HTTPConnection("localhost", timeout=60)
-    line.sock = socket.socket(socket.AF_UNIX)
-    line.sock.connect(str(running.socket))
-    line.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
-    answer: dict[str, Any] = json.loads(line.getresponse().read())
-    return answer
+    with closing(http.client.HTTPConnection("localhost", timeout=60)) as line:
+        line.sock = socket.socket(socket.AF_UNIX)
+        line.sock.connect(str(running.socket))
+        line.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+        answer: dict[str, Any] = json.loads(line.getresponse().read())
+        return answer
 
 
 class Asking:
