@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 FAILURES = install.CACHE / "failures"
-expect.set_options(timeout=30_000)  # a busy machine is slow; what never comes still fails
 _report = pytest.StashKey[dict[str, pytest.CollectReport]]()
 
 
