@@ -1,6 +1,6 @@
 // The list of conversations, of whatever editor they were begun in. Never keeps one: the server does.
 import type { ConversationEntry } from "../../protocol";
-import { h, iconButton } from "./element";
+import { h, iconButton, say } from "./element";
 import type { Page } from "./page";
 
 export class Sessions {
@@ -9,6 +9,8 @@ export class Sessions {
   readonly #page: Page;
   readonly #most: number;
   #known = "";
+  #order = "";
+  #shown: readonly ConversationEntry[] = [];
 
   /** With `most`, only the latest of them. */
   constructor(page: Page, title: string, most = Number.POSITIVE_INFINITY) {
@@ -26,6 +28,16 @@ export class Sessions {
       return;
     }
     this.#known = known;
+    this.#shown = shown;
+    const order = shown.map((one) => one.id).join(" ");
+    if (order === this.#order && shown.length > 0) {
+      // A row that is put anew while the mouse is down on it would never hear of the click.
+      for (const one of shown) {
+        this.#refresh(one, one.id === current);
+      }
+      return;
+    }
+    this.#order = order;
     const focused = (document.activeElement as HTMLElement | null)?.dataset.id;
     const had = this.#list.contains(document.activeElement);
     this.#list.replaceChildren(...shown.map((one, n) => this.#row(one, n === 0, one.id === current)));
@@ -42,10 +54,44 @@ export class Sessions {
     this.#list.querySelector<HTMLElement>('.session-open[tabindex="0"]')?.focus();
   }
 
+  #refresh(one: ConversationEntry, current: boolean): void {
+    const row = [...this.#list.children].find((each) => (each as HTMLElement).dataset.id === one.id);
+    const button = row?.querySelector<HTMLElement>(".session-open");
+    if (!row || !button) {
+      return;
+    }
+    row.className = current ? "session current" : "session";
+    if (current) {
+      button.setAttribute("aria-current", "true");
+    } else {
+      button.removeAttribute("aria-current");
+    }
+    button.dataset.name = this.#name(one);
+    const [name, when] = button.children;
+    if (name && when) {
+      say(name, this.#name(one));
+      say(when, this.#when(one));
+    }
+  }
+
+  /** What is known of it now: its row may be older. */
+  #latest(one: ConversationEntry): ConversationEntry {
+    return this.#shown.find((each) => each.id === one.id) ?? one;
+  }
+
+  #name(one: ConversationEntry): string {
+    return one.name || one.first || this.#page.t("Without a name");
+  }
+
+  #when(one: ConversationEntry): string {
+    const { t } = this.#page;
+    const turns = one.turns === 1 ? t("1 turn") : t("{0} turns", one.turns);
+    return `${since(one.updated, this.#page)} · ${turns}`;
+  }
+
   #row(one: ConversationEntry, first: boolean, current: boolean): HTMLElement {
     const { t, send } = this.#page;
-    const name = one.name || one.first || t("Without a name");
-    const turns = one.turns === 1 ? t("1 turn") : t("{0} turns", one.turns);
+    const name = this.#name(one);
     return h(
       "li",
       { class: current ? "session current" : "session", "data-id": one.id },
@@ -61,13 +107,17 @@ export class Sessions {
           onclick: () => send({ type: "open", conversationId: one.id }),
         },
         h("span", { class: "session-name" }, name),
-        h("span", { class: "session-when" }, `${since(one.updated, this.#page)} · ${turns}`),
+        h("span", { class: "session-when" }, this.#when(one)),
       ),
       h(
         "span",
         { class: "session-tools" },
-        iconButton("edit", t("Rename (F2)"), () => send({ type: "rename", conversationId: one.id, name: one.name })),
-        iconButton("trash", t("Delete (Del)"), () => send({ type: "delete", conversationId: one.id, name })),
+        iconButton("edit", t("Rename (F2)"), () => {
+          send({ type: "rename", conversationId: one.id, name: this.#latest(one).name });
+        }),
+        iconButton("trash", t("Delete (Del)"), () => {
+          send({ type: "delete", conversationId: one.id, name: this.#name(this.#latest(one)) });
+        }),
       ),
     );
   }
