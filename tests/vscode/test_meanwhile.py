@@ -51,7 +51,7 @@ def test_two_windows_and_the_command_line_share_a_conversation(vscode: VSCode) -
     ended(here)
     there = chat(two)
     two.command("glm-lsp.chat.sessions")
-    session = there.locator(".session-open:visible").filter(has_text="What is this?").first
+    session = there.locator(".all .session-open").filter(has_text="What is this?").first
     expect(session).to_be_visible(timeout=60_000)
     session.click()
     expect(there.locator(".turn .answer")).to_have_text("It is a cart.")
