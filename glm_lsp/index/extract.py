@@ -13,22 +13,18 @@ import functools
 import gc
 import hashlib
 import importlib
-import itertools
 import os
 import stat
 import struct
 import sys
-import zlib
-from array import array
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import msgspec
 
+from glm_lsp.index import uses
 from glm_lsp.index.kinds import LARGEST, Kind, by_name, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from glm_lsp.languages.facts import Facts
 
 UNWATCHED = 200_000
@@ -77,7 +73,10 @@ class Words(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Parsed(msgspec.Struct, frozen=True, array_like=True):
-    """What tier 1 says of a content; `changed` where the file is not that content any more."""
+    """What tier 1 says of a content; `changed` where the file is not that content any more.
+
+    `uses` is as of `uses.packed`; of a text that is typed, the mapping in MessagePack.
+    """
 
     why: str = ""
     changed: bool = False
@@ -146,16 +145,13 @@ def _found(path: str, text: str, seconds: float, *, typed: bool) -> Parsed | Non
             (d.name, d.qualified, d.kind, d.first_line, d.last_line, d.line, d.column, d.signature, d.doc)
             for d in facts.definitions
         )
-        return Parsed("", False, rows, pack_uses(facts.uses, level=0), tuple(facts.imports))
-    from glm_lsp.languages.facts import LONGEST, found_in  # noqa: PLC0415 - only workers pay for it
+        return Parsed("", False, rows, msgspec.msgpack.encode(facts.uses), tuple(facts.imports))
+    from glm_lsp.languages.facts import found_in  # noqa: PLC0415 - only workers pay for it
 
     found = found_in(path, text, seconds=seconds, unwatched=UNWATCHED)
     if found is None:
         return None
-    uses = {word: [*dict.fromkeys(at)] if len(at) > 1 else at for word, at in found.uses.items() if at}
-    if any(len(word) > LONGEST for word in uses):
-        uses = {word: at for word, at in uses.items() if len(word) <= LONGEST}
-    return Parsed("", False, tuple(found.definitions), _packed(uses, 1), found.imports)
+    return Parsed("", False, tuple(found.definitions), uses.packed(found.uses), found.imports)
 
 
 def read(root: bytes, path: bytes) -> tuple[bytes | None, os.stat_result]:
@@ -195,40 +191,6 @@ def blob_id(data: bytes) -> bytes:
 def stand_in_id(path: bytes, info: os.stat_result) -> bytes:
     """An id for what is not read, of its name, size and time; no content has it."""
     return hashlib.sha1(b"%s %d %d" % (path, info.st_size, info.st_ctime_ns), usedforsecurity=False).digest()
-
-
-def pack_uses(uses: Mapping[str, tuple[int, ...]], *, level: int = 1) -> bytes:
-    """Names and their lines in few bytes, the fewer the higher the level; `unpack_uses` and `lines_of` read them."""
-    return _packed({name.encode(): lines for name, lines in uses.items()}, level)
-
-
-def _packed(uses: Mapping[bytes, Sequence[int]], level: int) -> bytes:
-    names = sorted(uses)
-    text = b"\n".join(names)
-    found = [uses[name] for name in names]
-    counts, lines = array("I", map(len, found)), array("I", itertools.chain.from_iterable(found))
-    return zlib.compress(struct.pack("=II", len(names), len(text)) + text + counts.tobytes() + lines.tobytes(), level)
-
-
-def unpack_uses(packed: bytes) -> dict[str, tuple[int, ...]]:
-    """What was packed."""
-    names, counts, lines = _parts(packed)
-    found, at = {}, 0
-    for name, count in zip(names, counts, strict=True):
-        found[name] = tuple(lines[at : at + count])
-        at += count
-    return found
-
-
-def lines_of(packed: bytes, name: str) -> tuple[int, ...]:
-    """The lines of one name alone."""
-    names, counts, lines = _parts(packed)
-    try:
-        number = names.index(name)
-    except ValueError:
-        return ()
-    at = sum(counts[:number])
-    return tuple(lines[at : at + counts[number]])
 
 
 class _Facts(Protocol):
@@ -302,15 +264,6 @@ def _receive(file: BinaryIO) -> bytes | None:
 def _send(file: BinaryIO, data: bytes) -> None:
     file.write(struct.pack("=I", len(data)) + data)
     file.flush()
-
-
-def _parts(packed: bytes) -> tuple[list[str], array[int], array[int]]:
-    data = zlib.decompress(packed)
-    number, length = struct.unpack_from("=II", data)
-    text = data[8 : 8 + length].decode()
-    rest: array[int] = array("I")
-    rest.frombytes(data[8 + length :])
-    return (text.split("\n") if number else []), rest[:number], rest[number:]
 
 
 if __name__ == "__main__":

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from glm_lsp.errors import StateError
-from glm_lsp.index import names
+from glm_lsp.index import names, uses
 from glm_lsp.index.build import Builder
 from glm_lsp.index.current import Buffer, Current
-from glm_lsp.index.extract import Unreadable, decoded, lines_of, read, unpack_uses
+from glm_lsp.index.extract import Unreadable, decoded, read
 from glm_lsp.index.keep import Keeper
 from glm_lsp.index.kinds import Kind, by_name
 from glm_lsp.index.walk import Listing, walk
@@ -305,7 +305,7 @@ class Index:
             return facts.uses
         content = self.content_of(path)
         found = self._asked(lambda: self._rows.facts(content), None)
-        return unpack_uses(found[0]) if found is not None else {}
+        return uses.unpacked(found[0]) if found is not None else {}
 
     # --- queries ---------------------------------------------------------------------------------------------------
 
@@ -354,7 +354,7 @@ class Index:
         if path not in self._current.buffers and detail is not None and detail.state == PARSED:
             content = self.content_of(path)
             packed = self._asked(lambda: self._rows.facts(content), None)
-            return lines_of(packed[0], name) if packed is not None else ()
+            return uses.lines_of(packed[0], name) if packed is not None else ()
         text = self.text(path) or ""
         whole = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
         return [number for number, line in enumerate(text.split("\n"), 1) if whole.search(line)] if name in text else ()
@@ -490,6 +490,7 @@ def _fingerprint() -> str:
     languages = here.parent / "languages"
     for path in (
         here / "extract.py",
+        here / "uses.py",
         here / "words.py",
         *sorted(languages.glob("*.py")),
         *sorted(languages.glob("queries/**/*.scm")),

@@ -15,7 +15,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from glm_lsp.index.extract import Job, Parsed, unpack_uses
+import msgspec
+
+from glm_lsp.index.extract import Job, Parsed
 from glm_lsp.index.names import definition_of
 from glm_lsp.index.workers import Done, Workers
 
@@ -184,4 +186,7 @@ def facts_of(parsed: Parsed) -> Facts:
     """What a worker said, as facts."""
     from glm_lsp.languages.facts import Facts  # noqa: PLC0415 - only where buffers are parsed
 
-    return Facts(tuple(map(definition_of, parsed.definitions)), unpack_uses(parsed.uses), parsed.imports)
+    return Facts(tuple(map(definition_of, parsed.definitions)), _USES.decode(parsed.uses), parsed.imports)
+
+
+_USES = msgspec.msgpack.Decoder(dict[str, tuple[int, ...]])

@@ -24,7 +24,7 @@ import tree_sitter
 from glm_lsp.languages.matches import is_hopeless, kind_within, parts_of
 from glm_lsp.languages.parsed import SECONDS, syntax_tree, utf8
 from glm_lsp.languages.table import Language, language_of
-from glm_lsp.languages.words import lines_by_word
+from glm_lsp.languages.words import LONGEST, Names, names_by_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,9 +34,6 @@ SIGNATURE = 200
 
 DOC = 160
 """Characters of a documentation line that are kept."""
-
-LONGEST = 200
-"""Bytes of the longest name that counts as one; longer ones are data in disguise."""
 
 Row = tuple[str, str, str, int, int, int, int, str, str]
 """The fields of a definition, in their order."""
@@ -93,17 +90,17 @@ def facts(path: str, text: str, *, seconds: float = SECONDS) -> Facts | None:
     found = found_in(path, text, seconds=seconds)
     if found is None:
         return None
-    return Facts(tuple(map(Definition._make, found.definitions)), _named(found.uses), found.imports)
+    return Facts(tuple(map(Definition._make, found.definitions)), _named(found.uses.lines()), found.imports)
 
 
 class Found(NamedTuple):
     """The same as `Facts`, as it is found, for whoever only hands it on: making it presentable takes a while.
 
-    `definitions` are the fields of each in their order; `uses` may have a line several times, and too long names.
+    `definitions` are the fields of each in their order; of `uses`, too long names may be some.
     """
 
     definitions: list[Row]
-    uses: dict[bytes, list[int]]
+    uses: Names
     imports: tuple[str, ...]
 
 
@@ -118,12 +115,15 @@ def found_in(path: str, text: str, *, seconds: float = SECONDS, unwatched: int =
         return None
     page = _Page(data, len(data) == len(text), _line_starts(data))
     by_word = language.load_by_word()[1]
-    if by_word is None or _has_odd_ends(data):  # the grammars take `\r` alone for a space, and see no lines there
-        return _all_of(language, page, captures(language, tree.root_node))
-    captured = tree_sitter.QueryCursor(by_word).captures(tree.root_node)
     own: list[tuple[int, int]] = []
+    if by_word is None or _has_odd_ends(data):  # the grammars take `\r` alone for a space, and see no lines there
+        captured = captures(language, tree.root_node)
+        definitions = list(_definitions(language, page, captured, own))
+        uses = Names.of(_uses(page, captured.get("reference", ()), own))
+        return Found(definitions, uses, imports_from(data, captured))
+    captured = tree_sitter.QueryCursor(by_word).captures(tree.root_node)
     definitions = list(_definitions(language, page, captured, own))
-    return Found(definitions, lines_by_word(language, data, captured, own), imports_from(data, captured))
+    return Found(definitions, names_by_word(language, data, captured, own), imports_from(data, captured))
 
 
 def captures(
@@ -150,8 +150,9 @@ def facts_from(
 ) -> Facts:
     """The facts that these captures tell, each node once for each capture; `starts` are the lines' bytes, if known."""
     page = _Page(data, is_ascii, starts if starts is not None else _line_starts(data))
-    found = _all_of(language, page, captured)
-    return Facts(tuple(map(Definition._make, found.definitions)), _named(found.uses), found.imports)
+    own: list[tuple[int, int]] = []
+    definitions = tuple(map(Definition._make, _definitions(language, page, captured, own)))
+    return Facts(definitions, _named(_uses(page, captured.get("reference", ()), own)), imports_from(data, captured))
 
 
 class Spanned(Protocol):
@@ -201,13 +202,6 @@ def _has_odd_ends(data: bytes) -> bool:
     return b"\r" in data and data.count(b"\r") != data.count(b"\r\n")
 
 
-def _all_of(language: Language, page: _Page, captured: Mapping[str, Sequence[tree_sitter.Node]]) -> Found:
-    own: list[tuple[int, int]] = []
-    definitions = list(_definitions(language, page, captured, own))
-    uses = _uses(page, captured.get("reference", ()), own)
-    return Found(definitions, uses, imports_from(page.data, captured))
-
-
 # --- definitions -----------------------------------------------------------------------------------------------------
 
 
@@ -242,18 +236,20 @@ def _definitions(
         own.append((at, name_end))
         # A macro has no body, and a file of them very many of these.
         body = 0 if kind == "constant" and data.startswith(b"#define", head) else _body(node)
-        row = bisect_right(starts, at) - 1
-        column = at - starts[row]
+        first = bisect_right(starts, start)
+        line = first if first == len(starts) or at < starts[first] else bisect_right(starts, at, first)
+        last_byte = end - 1 if end > start else start
+        column = at - starts[line - 1]
         yield (
             name[:LONGEST],
             qualified[: 2 * LONGEST],
             kind,
-            bisect_right(starts, start),
-            bisect_right(starts, end - 1 if end > start else start),
-            row + 1,
-            column if is_ascii else len(data[starts[row] : at].decode("utf-8", "replace")),
+            first,
+            line if line == len(starts) or last_byte < starts[line] else bisect_right(starts, last_byte, line),
+            line,
+            column if is_ascii else len(data[starts[line - 1] : at].decode("utf-8", "replace")),
             _signature(language, data[head : min(body if body > head else end, head + 4 * SIGNATURE)], body > head),
-            _doc(language, page, start, body),
+            _doc(language, page, first - 1, body),
         )
 
 
@@ -355,9 +351,11 @@ def _body(node: tree_sitter.Node) -> int:
 
 def _signature(language: Language, head: bytes, is_head: bool) -> str:
     """The head on one line; what is no head alone ends where a body or a line does, outside of brackets."""
-    if not is_head and _OPENING.search(line := head.partition(b"\n")[0]) is None:
+    if is_head:
+        pass
+    elif _ends_with_line(line := head.partition(b"\n")[0]):  # as nearly all do, so it is worth a look
         head = line
-    elif not is_head:
+    else:
         depth = 0
         for mark in _MARKS.finditer(head):
             sign = mark.group()
@@ -376,6 +374,11 @@ def _signature(language: Language, head: bytes, is_head: bool) -> str:
     return words[:SIGNATURE]
 
 
+def _ends_with_line(line: bytes) -> bool:
+    """Whether nothing in a line ends a head before it, and no bracket is left open."""
+    return _BRACE.search(line) is None and line.count(b"(") <= line.count(b")") and line.count(b"[") <= line.count(b"]")
+
+
 @functools.cache
 def _comment(sign: str) -> tuple[bytes, re.Pattern[bytes]]:
     """The sign that begins a comment, and what finds such a comment at the end of a line."""
@@ -385,16 +388,18 @@ def _comment(sign: str) -> tuple[bytes, re.Pattern[bytes]]:
 # --- documentation ---------------------------------------------------------------------------------------------------
 
 
-def _doc(language: Language, page: _Page, start: int, body: int) -> str:
+def _doc(language: Language, page: _Page, row: int, body: int) -> str:
+    """What documents a definition that begins on a row, from 0."""
     data, starts = page.data, page.starts
     if language.docstrings and body:
         string = _DOCSTRING.match(data, body)
         if string is not None:
             return _first_line(data[string.end() : string.end() + 4 * DOC].split(string.group(1))[0])
-    row = bisect_right(starts, start) - 1
+    above = data[starts[row - 1] : starts[row]].strip() if row else b""
+    if not above:
+        return ""
     first = row
     sign = _comment(language.comment)[0]
-    above = data[starts[row - 1] : starts[row]].strip() if row else b""
     if sign and above.startswith(sign):
         while first and row - first < _HIGHEST and data[starts[first - 1] : starts[first]].lstrip().startswith(sign):
             first -= 1
@@ -464,7 +469,7 @@ def imports_from(data: bytes, captured: Mapping[str, Sequence[Spanned]]) -> tupl
 
 _DECORATED = (b"@", b"[", b"#[")
 _DECORATION = re.compile("decorator|annotation|attribute|^line_comment$|^comment$")
-_OPENING = re.compile(rb"[({\[\r]|=>")
+_BRACE = re.compile(rb"[{}\r]|=>")
 _MARKS = re.compile(rb"[(){}\[\]\n\r]|=>")
 _ENDS = frozenset({b"{", b"\n", b"\r", b"=>"})
 _TRAILING = ("{", ":", "=", ";", ",", "\\")
