@@ -153,7 +153,7 @@ def _terms(word: str) -> list[int]:
     for part in _PART.findall(word):
         if part.isascii():
             terms |= dict.fromkeys(_ascii_terms(part.encode()))
-        elif _RUN.match(part):  # no spaces between words there, and two characters are about one
+        elif _EASTERN.match(part):  # no spaces between words there, and two characters are about one
             terms |= {crc32(part[at : at + 2].encode()): None for at in range(max(1, len(part) - 1))}
         else:
             terms[crc32(part.lower().encode()[:LONGEST])] = None
@@ -173,17 +173,18 @@ def _whole_term(word: bytes) -> bytes:
 
 
 def _packed_terms(word: bytes) -> bytes:
-    whole = _whole_term(word)
-    if not whole:
-        return b""
     lower = word.lower()
+    if lower[0] <= _NINE or len(lower) < 2 or lower in _UNLISTED:  # as `_whole_term`, but for a call less
+        return b""
+    whole = _pack(crc32(lower[:LONGEST]))
     if lower == word and word.isalpha():  # as most words are
         return whole
-    terms = [whole]
     # Taking a word apart by its underscores is much cheaper than by its capitals.
-    for part in lower.split(b"_") if word in (lower, word.upper()) else _ASCII_PART.findall(word):
+    parts = lower.split(b"_") if lower == word or word.isupper() else _ASCII_PART.findall(word)
+    terms = [whole]
+    for part in parts:
         terms += _parts_of[part]
-    return b"".join(terms if len(terms) < 3 and terms[0] != terms[-1] else dict.fromkeys(terms))
+    return b"".join(dict.fromkeys(terms))
 
 
 class _Parts(dict[bytes, tuple[bytes, ...]]):
@@ -230,6 +231,8 @@ def _foreign_terms(word: bytes) -> bytes:
         text = word.decode()
     except UnicodeDecodeError:
         text = word.decode("latin-1")
+    if text.isalpha() and _EASTERN.search(text) is None:  # a word as most are, with no parts
+        return _pack(crc32(text.lower().encode()[:LONGEST]))
     # Quotation marks and arrows do not belong to words.
     return b"".join(map(_pack, dict.fromkeys(term for word in _WORD.findall(text) for term in _terms(word))))
 
@@ -237,7 +240,7 @@ def _foreign_terms(word: bytes) -> bytes:
 _WORD = re.compile(r"[^\W\d]\w*")
 _EAST = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # Japanese, Chinese, Korean
 _PART = re.compile(rf"[{_EAST}]+|[^\W\d_{_EAST}]+")
-_RUN = re.compile(rf"[{_EAST}]")
+_EASTERN = re.compile(rf"[{_EAST}]")
 _ASCII_PART = re.compile(rb"[A-Z]+(?![a-z])\d*|[A-Z]?[a-z]+\d*")
 _SEPARATED = bytes(c if c >= 0x80 or chr(c).isalnum() or c == ord("_") else ord(" ") for c in range(256))
 _SEPARATED_LINES = _SEPARATED[: ord("\n")] + b"\n" + _SEPARATED[ord("\n") + 1 :]

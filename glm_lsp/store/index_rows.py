@@ -283,8 +283,8 @@ class IndexRows:
 
 def initials(name: str) -> str:
     """The first letters of a name's parts, in lower case: "rf" of `read_file` and of `ReadFile`."""
-    # Names without capitals among other letters need no expression, which takes five times as long.
-    if name.isascii() and name.isidentifier() and (name.islower() or (name.isupper() and _LETTERS(name))):
+    # Names without capitals behind something smaller need no expression, which takes five times as long.
+    if name.isascii() and name.isidentifier() and (name.islower() or (name.isupper() and not _BEHIND_DIGIT(name))):
         return "".join([part[0] for part in name.split("_") if part]).lower()
     return "".join(_FIRST_LETTERS.findall(name)).lower()
 
@@ -307,7 +307,7 @@ def _quoted(text: str) -> str:
     return f'"{doubled}"'
 
 
-_LETTERS = re.compile("[A-Z_]+").fullmatch
+_BEHIND_DIGIT = re.compile("[0-9][A-Z]").search
 _FIRST_LETTERS = re.compile(r"(?<![^\W_])[^\W_]|(?<=[^\W_A-Z])[A-Z]")
 _BEHIND_ALL = "\U0010ffff"
 _COLUMNS = "n.name, coalesce(d.qualified, n.name), d.kind, d.first_line, d.last_line, d.line, d.col, d.signature, d.doc"
