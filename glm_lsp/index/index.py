@@ -413,7 +413,7 @@ class Index:
         """Reads which files there are, where the builder has not yet."""
         with self._lock:
             if not self._loaded and self._builder.listing is None:
-                self._asked(lambda: self._builder.load() and None, None)
+                self._asked(self._builder.load, None)
             self._loaded = True
 
     def _asked(self, ask: Callable[[], T], otherwise: T) -> T:
