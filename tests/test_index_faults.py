@@ -153,6 +153,54 @@ def test_words_that_did_not_reach_the_disk_are_read_again(root: Path, tmp_path: 
         assert everything(index, NAMES) == whole
 
 
+@pytest.mark.parametrize("how", ["gone", "spoiled"])
+def test_word_lists_that_are_lost_before_they_are_opened_are_made_anew(how: str, root: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    repository(root)
+    commit(root)
+    with built(root, state) as index:
+        whole = everything(index, NAMES)
+    with built(root, state) as index:
+        assert index._postings is None  # a start without changes asks for no list
+        for folder in state.glob("index/*/words-*"):
+            if how == "gone":
+                shutil.rmtree(folder)
+            else:
+                next(folder.glob("*.words")).write_bytes(b"nothing of use")
+        assert len(index.postings) == 0
+        assert not index.wait(0, 0)  # another look was asked for
+        index.build()
+        assert everything(index, NAMES) == whole
+
+
+def test_a_start_without_changes_does_not_load_numpy(root: Path, tmp_path: Path) -> None:
+    repository(root)
+    commit(root)
+    with built(root, tmp_path / "state"):
+        pass
+    script = (
+        "import sys; from pathlib import Path; from glm_lsp.index.index import Index;"
+        "from glm_lsp.settings import IndexSettings;"
+        "index = Index.open(Path(sys.argv[1]), IndexSettings(), state=Path(sys.argv[2]));"
+        "index.build(); assert index.status.tier0; index.close(); print('numpy' in sys.modules)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", script, str(root), str(tmp_path / "state")], capture_output=True, text=True, check=True
+    ).stdout
+    assert told == "False\n"
+
+
+def test_rows_whose_columns_are_nonsense_are_damage(root: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with built(root, state) as index:
+        whole = everything(index, NAMES)
+    with contextlib.closing(sqlite3.connect(database(state), isolation_level=None)) as db:
+        db.execute("UPDATE files SET size = 'much' WHERE path = (SELECT min(path) FROM files)")
+    with built(root, state) as index:
+        assert everything(index, NAMES) == whole
+        assert any("damaged" in note for note in index.notes)
+
+
 def test_a_file_of_a_newer_release_is_left_as_it_is(root: Path, tmp_path: Path) -> None:
     state = tmp_path / "state"
     with built(root, state):

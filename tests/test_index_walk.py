@@ -163,7 +163,9 @@ def test_loops_of_links_are_neither_followed_nor_an_end(tmp_path: Path) -> None:
 
 RULES = {
     "plain": {".gitignore": b"*.log\n/build/\n!keep.log\n", "src/.gitignore": b"*.tmp\n!b.tmp\n"},
+    "only below": {"src/.gitignore": b"*.tmp\n!b.tmp\n", "build/.gitignore": b"*\n"},
     "not UTF-8": {".gitignore": b"*.log\n\xff\xfe*.tmp\n*.bak\n"},
+    "not UTF-8, below": {"src/.gitignore": b"a.tmp\n\xff\xfe*.py\n"},
     "no line end, and spaces": {".gitignore": b"  \n# no\n\\#yes\n*.bak"},
 }
 
@@ -178,6 +180,7 @@ def test_the_native_walk_the_slow_walk_and_git_agree(rules: dict[str, bytes], tm
         "build/c.py",
         "src/b.tmp",
         "src/a.tmp",
+        "src/deep/a.tmp",
         "o.bak",
         ".hidden",
         "#yes",

@@ -173,10 +173,10 @@ class Builder:
 
     # --- working, in one thread ------------------------------------------------------------------------------------
 
-    def load(self) -> dict[str, Stored]:
+    def load(self) -> Stored:
         """Has queries see the rows as they are; gives them."""
         before = stored(self.keeper.rows)
-        self.keeper.current.replace((path, row.content, row.detail) for path, row in before.items())
+        self.keeper.current.replace(dict(before.contents), dict(before.details))
         return before
 
     def work(self, stop: Stop, *, until_settled: bool, progress: Progress | None = None) -> None:
@@ -227,7 +227,7 @@ class Builder:
         self._read, self._parsed, self.keeper.unflushed = [], [], 0
         self._reading.clear()
         self._parsing.clear()
-        self.keeper.current.replace(())
+        self.keeper.current.replace({}, {})
         self.keeper.failures.clear()
         with self._heard:
             self._all_asked = True
@@ -264,10 +264,10 @@ class Builder:
             walking = beside.submit(walk, self.root)  # git answers while the rows are read
             before = self.load()
             if progress is not None:
-                progress("files", 0, len(before))
+                progress("files", 0, len(before.contents))
             self.listing = walking.result()
         wanted = self.wanted(self.listing.paths)
-        if len(wanted) > 2 * len(before):
+        if len(wanted) > 2 * len(before.contents):
             self._ranks.changed(self._lately())
         keeper = self.keeper
         changes = compare(self.listing, wanted, before, keeper.rows, language=language, worded=keeper.worded)

@@ -55,35 +55,29 @@ class Current:
     details: dict[int, Content] = field(default_factory=dict)
     buffers: dict[str, Buffer] = field(default_factory=dict)
     version: int = 0
-    _holders: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    _held: dict[int, tuple[str, ...]] | None = None
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _sorted: tuple[str, ...] | None = None
 
     def place(self, files: Iterable[tuple[str, int, Content]], gone: Iterable[str] = ()) -> None:
         """Says what files hold now, and which are gone."""
         with self._lock:
+            holders = self._holders()
             for path in gone:
-                self._leave(path)
+                self._leave(path, holders)
             for path, content, detail in files:
                 if self.contents.get(path) != content:
-                    self._leave(path)
+                    self._leave(path, holders)
                     self.contents[path] = content
                     self._sorted = None
-                    self._holders[content] = (*self._holders.get(content, ()), path)
+                    holders[content] = (*holders.get(content, ()), path)
                 self.details[content] = detail
             self.version += 1
 
-    def replace(self, files: Iterable[tuple[str, int, Content]]) -> None:
-        """Says what all files are."""
+    def replace(self, contents: dict[str, int], details: dict[int, Content]) -> None:
+        """Says what all files hold, and what is known of these contents."""
         with self._lock:
-            contents: dict[str, int] = {}
-            details: dict[int, Content] = {}
-            holders: dict[int, tuple[str, ...]] = {}
-            for path, content, detail in files:
-                contents[path] = content
-                details[content] = detail
-                holders[content] = (*holders[content], path) if content in holders else (path,)
-            self.contents, self.details, self._holders, self._sorted = contents, details, holders, None
+            self.contents, self.details, self._held, self._sorted = contents, details, None, None
             self.version += 1
 
     def settle(self, states: Mapping[int, tuple[int, str]]) -> None:
@@ -107,7 +101,7 @@ class Current:
 
     def holders(self, content: int) -> tuple[str, ...]:
         """The files with this content."""
-        return self._holders.get(content, ())
+        return self._holders().get(content, ())
 
     def detail(self, path: str) -> Content | None:
         """What is known of a file's content."""
@@ -124,17 +118,26 @@ class Current:
     def to_parse(self, most: int) -> dict[int, str]:
         """Contents that wait for a parser, with a file of each; those over `most` bytes wait for nothing."""
         with self._lock:
-            return {
-                content: self._holders[content][0] for content, detail in self.details.items() if detail.waits(most)
-            }
+            waiting = [content for content, detail in self.details.items() if detail.waits(most)]
+            return {content: self._holders()[content][0] for content in waiting}
 
-    def _leave(self, path: str) -> None:
+    def _holders(self) -> dict[int, tuple[str, ...]]:
+        """The files with each content; made when it is first needed, for a start needs none of it."""
+        with self._lock:
+            if self._held is None:
+                found: dict[int, list[str]] = {}
+                for path, content in self.contents.items():
+                    found.setdefault(content, []).append(path)
+                self._held = {content: tuple(paths) for content, paths in found.items()}
+            return self._held
+
+    def _leave(self, path: str, holders: dict[int, tuple[str, ...]]) -> None:
         content = self.contents.pop(path, None)
         if content is None:
             return
         self._sorted = None
-        rest = tuple(one for one in self._holders[content] if one != path)
+        rest = tuple(one for one in holders[content] if one != path)
         if rest:
-            self._holders[content] = rest
+            holders[content] = rest
         else:
-            del self._holders[content], self.details[content]
+            del holders[content], self.details[content]

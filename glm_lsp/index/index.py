@@ -6,7 +6,6 @@ Never changes a file of the workspace, never keeps what was not saved, and never
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import os
 import re
@@ -18,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from glm_lsp.errors import StateError
-from glm_lsp.index import names, uses
+from glm_lsp.index import listed, names, uses
 from glm_lsp.index.build import Builder
 from glm_lsp.index.current import Buffer, Current
 from glm_lsp.index.extract import Unreadable, decoded, read
+from glm_lsp.index.fingerprint import fingerprint
 from glm_lsp.index.keep import Keeper
 from glm_lsp.index.kinds import Kind, by_name
 from glm_lsp.index.walk import Listing, walk
@@ -92,6 +92,7 @@ class Index:
         self._rows = IndexRows(file)
         self._current = Current()
         self._postings: Postings | None = None
+        self._told = 0  # contents that the word lists on the disk were found to have
         self._past: Past | None = None
         self._lock = threading.RLock()
         self._stop = threading.Event()
@@ -99,7 +100,7 @@ class Index:
         self._loaded = False
         self._counted: tuple[float, int, int] = (0.0, -1, 0)
         self._most = settings.max_file_bytes
-        keeper = Keeper(root, self._rows, self._words, self._current)
+        keeper = Keeper(root, self._rows, self._words, self._current, self._listed)
         count = settings.workers or min(os.cpu_count() or 1, MOST_WORKERS)
         self._builder = Builder(root, keeper, self._wanted, self._most, count)
 
@@ -121,7 +122,7 @@ class Index:
 
             place = platformdirs.user_state_dir("glm-lsp")
         folder = Path(place) / "index" / hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
-        return cls(root, settings, IndexFile.open(folder, _fingerprint()))
+        return cls(root, settings, IndexFile.open(folder, fingerprint()))
 
     # --- building --------------------------------------------------------------------------------------------------
 
@@ -407,13 +408,29 @@ class Index:
                         self._postings = Postings.open(folder)
                     else:
                         self._postings = Postings.open(None)
+                if self._file.writer and len(self._postings) < self._told:
+                    self._builder.ask()  # some were lost since they were told to be there
+                self._told = 0
             return self._postings
+
+    def _listed(self) -> set[int]:
+        """The contents whose words are on the disk, told without opening the lists; none where they are open."""
+        with self._lock:
+            folder = self._file.words_folder
+            if self._postings is not None or folder is None:
+                return set()
+            try:
+                found = listed.documents(folder)
+            except (StateError, OSError):
+                return set()  # opening them will tell
+            self._told = len(found)
+            return found
 
     def _load(self) -> None:
         """Reads which files there are, where the builder has not yet."""
         with self._lock:
             if not self._loaded and self._builder.listing is None:
-                self._asked(lambda: self._builder.load() and None, None)
+                self._asked(self._builder.load, None)
             self._loaded = True
 
     def _asked(self, ask: Callable[[], T], otherwise: T) -> T:
@@ -480,21 +497,3 @@ class Index:
             if self._postings is not None:
                 self._postings.close()
             self._postings = None
-
-
-@functools.cache
-def _fingerprint() -> str:
-    """What rows are made by: another release may say other things of the same files."""
-    digest = hashlib.sha1(usedforsecurity=False)
-    here = Path(__file__).parent
-    languages = here.parent / "languages"
-    for path in (
-        here / "extract.py",
-        here / "uses.py",
-        here / "words.py",
-        *sorted(languages.glob("*.py")),
-        *sorted(languages.glob("queries/**/*.scm")),
-    ):
-        with contextlib.suppress(OSError):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()

@@ -39,6 +39,7 @@ class Keeper:
         root: the workspace's real path.
         rows: the rows.
         postings: gives the word lists, which are opened when they are first needed.
+        listed: which contents the word lists on the disk have; empty where the open ones are to be asked.
         current: what queries see.
         failures: files that could not be read, and why.
         unflushed: files whose words are in memory only.
@@ -48,6 +49,7 @@ class Keeper:
     rows: IndexRows
     postings: Callable[[], Postings]
     current: Current
+    listed: Callable[[], set[int]]
     failures: dict[str, str] = field(default_factory=dict)
     unflushed: int = 0
 
@@ -114,6 +116,8 @@ class Keeper:
     def worded(self, contents: Iterable[int]) -> set[int]:
         """Those of these contents whose words are listed."""
         asked = set(contents)
+        if asked <= self.listed():  # as after most starts, which open no lists then
+            return asked
         return asked.difference(self.postings().fresh(asked)) if asked else asked
 
     def collect(self, most: int) -> None:

@@ -27,14 +27,16 @@ def files(root: Path) -> list[str]:
 
 def seen(root: Path) -> dict[str, tuple[int, int]]:
     """The same with the size and the change time (ns) of each, in no order."""
-    quick = _quick(root)
-    if quick is not None:
-        return quick
     found: dict[str, tuple[int, int]] = {}
-    for path in _files(root):
-        with contextlib.suppress(OSError):
-            info = (root / path).lstat()
-            found[path] = (info.st_size, info.st_ctime_ns)
+    pending = [""]
+    while pending:
+        prefix = pending.pop()
+        here = _look(f"{root}/{prefix[:-1]}", prefix)
+        if here is None:
+            found.update((prefix + path, info) for path, info in _ruled(root / prefix).items())
+        else:
+            found.update(here[0])
+            pending += here[1]
     return found
 
 
@@ -48,6 +50,56 @@ def ignored(root: Path, path: str) -> bool:
         _matches(_rules(root / folder), PurePosixPath(*parts[depth:]).as_posix())
         for depth, folder in enumerate(folders)
     )
+
+
+def _look(folder: str, prefix: str) -> tuple[dict[str, tuple[int, int]], list[str]] | None:
+    """The files of a folder without rules above it, and its folders; None where it has rules of its own."""
+    files: dict[str, tuple[int, int]] = {}
+    below: list[str] = []
+    is_regular = stat.S_ISREG  # looked up once, for there may be very many files
+    try:
+        # From an open folder, its files are looked at without going all the way to each.
+        with _opened(folder, os.O_NOFOLLOW if prefix else 0) as descriptor, os.scandir(descriptor) as entries:
+            for entry in entries:
+                name = entry.name
+                if name in ALWAYS_SKIPPED:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    below.append(f"{prefix}{name}/")
+                    continue
+                if name == ".gitignore":
+                    return None
+                try:
+                    info = entry.stat(follow_symlinks=False)
+                except OSError:
+                    continue  # it has just vanished
+                if is_regular(info.st_mode):
+                    files[prefix + name] = (info.st_size, info.st_ctime_ns)
+    except OSError:
+        pass  # a folder holds what can be read of it
+    return files, below
+
+
+@contextlib.contextmanager
+def _opened(folder: str, flags: int) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | flags)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _ruled(folder: Path) -> dict[str, tuple[int, int]]:
+    """What `seen` tells, of a folder that has rules."""
+    quick = _quick(folder)
+    if quick is not None:
+        return quick
+    found: dict[str, tuple[int, int]] = {}
+    for path in _files(folder):
+        with contextlib.suppress(OSError):
+            info = (folder / path).lstat()
+            found[path] = (info.st_size, info.st_ctime_ns)
+    return found
 
 
 def _quick(root: Path) -> dict[str, tuple[int, int]] | None:

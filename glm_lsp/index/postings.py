@@ -21,7 +21,8 @@ from zlib import crc32
 import numpy as np
 
 from glm_lsp.errors import StateError
-from glm_lsp.index import words
+from glm_lsp.index import listed, words
+from glm_lsp.index.listed import LIST
 from glm_lsp.index.segments import FULL, Segment, merged, packed_together, read, write
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from glm_lsp.index.segments import Bools, Docs, Frequencies, Places, Scores
 
 VERSION = 1
-LIST = "segments.json"
 
 LOOSE = 64  # documents that are looked through one by one, before they become a segment
 TIER = 4  # segments of about one size before they are merged into one
@@ -78,12 +78,12 @@ class Postings:
         if folder is None:
             return cls(None, _State(), 0)
         for attempt in range(3):
-            names, following = _listed(folder / LIST)
+            names, following = _listed(folder)
             try:
                 return cls(folder, _State(tuple((name, read(folder / name)) for name in names)), following)
             except FileNotFoundError as error:  # a writer may just have merged it away, and listed another one
                 if attempt == 2:
-                    raise _damaged(folder, f"{error.filename} is missing") from error
+                    raise listed.damaged(folder, f"{error.filename} is missing") from error
         raise AssertionError  # unreachable: the last attempt returned or raised
 
     def close(self) -> None:
@@ -323,24 +323,11 @@ def _groups(segments: Sequence[Segment]) -> list[list[int]]:
     return sorted(sorted(group) for group in groups)
 
 
-def _listed(path: Path) -> tuple[list[str], int]:
+def _listed(folder: Path) -> tuple[list[str], int]:
     """The names of the segments, and the number of the next one."""
-    try:
-        text = path.read_bytes()
-    except FileNotFoundError:
-        return [], 0
-    except OSError as error:
-        raise _damaged(path.parent, f"{path} cannot be read ({error.strerror or error})") from error
-    try:
-        head, _, body = text.partition(b"\n")
-        if int(head, 16) != crc32(body):
-            raise _damaged(path.parent, "the list of segments has a wrong checksum")
-        found = json.loads(body)
-        versions, names, following = found["versions"], found["segments"], found["next"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise _damaged(path.parent, "the list of segments cannot be read") from error
-    if versions != [VERSION, words.VERSION]:
-        raise _damaged(path.parent, "they were written by another version")
+    names, following, versions = listed.segments(folder)
+    if names and versions != [VERSION, words.VERSION]:
+        raise listed.damaged(folder, "they were written by another version")
     return names, following
 
 
@@ -357,7 +344,3 @@ def _list(folder: Path, names: list[str], following: int) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _damaged(folder: Path, why: str) -> StateError:
-    return StateError(f"The word lists in {folder} are of no use: {why}.", hint="They are made anew from the files.")

@@ -11,14 +11,13 @@ from __future__ import annotations
 import itertools
 import mmap
 import os
-import struct
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 import numpy as np
 
 from glm_lsp.errors import StateError
+from glm_lsp.index import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,12 +34,6 @@ if TYPE_CHECKING:
 
 FULL = 1 << 16
 """Documents that fit into one segment."""
-
-MAGIC = b"GLMWORDS"
-VERSION = 1
-_HEADER = struct.Struct("<8sIQIIQ")  # magic, version, postings, documents, terms, words
-_CHECKSUM = struct.Struct("<I")
-_ROOM = 64  # bytes of the header, so that the arrays are aligned
 
 PART = 1 << 21  # postings that are sorted at once while segments are merged, to need little memory
 
@@ -286,11 +279,10 @@ def write(path: Path, segment: Segment) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    header = _HEADER.pack(MAGIC, VERSION, len(segment.docs), len(segment.ids), len(segment.terms), segment.words)
-    header += _CHECKSUM.pack(crc32(header))
+    head = listed.Head(len(segment.docs), len(segment.ids), len(segment.terms), segment.words)
     temporary = path.with_name(path.name + ".new")
     with temporary.open("wb") as file:
-        file.write(header.ljust(_ROOM, b"\0"))
+        file.write(head.packed())
         file.writelines(
             np.ascontiguousarray(array, kind).data
             for array, kind in (
@@ -320,18 +312,9 @@ def read(path: Path) -> Segment:
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:  # an empty file cannot be mapped
-        raise _unreadable(path, str(error)) from error
-    if len(mapped) < _ROOM:
-        raise _unreadable(path, "it is too short")
-    header = mapped[: _HEADER.size]
-    magic, version, postings, documents, terms, total = _HEADER.unpack(header)
-    if magic != MAGIC or mapped[_HEADER.size : _HEADER.size + 4] != _CHECKSUM.pack(crc32(header)):
-        raise _unreadable(path, "its header is damaged")
-    if version != VERSION:
-        raise _unreadable(path, "it was written by another version")
-    if len(mapped) != _ROOM + 8 * (terms + 1) + 4 * terms + 8 * documents + 3 * postings:
-        raise _unreadable(path, "its size is wrong")
-    at = _ROOM
+        raise listed.unreadable(path, str(error)) from error
+    postings, documents, terms, total = listed.head(path, mapped[: listed.ROOM], len(mapped))
+    at = listed.ROOM
     arrays: list[Any] = []
     for kind, number in (
         ("<u8", terms + 1),
@@ -345,13 +328,9 @@ def read(path: Path) -> Segment:
         at += number * np.dtype(kind).itemsize
     starts, names, ids, lengths, docs, counts = arrays
     if int(starts[0]) or int(starts[-1]) != postings:
-        raise _unreadable(path, "its lists are damaged")
+        raise listed.unreadable(path, "its lists are damaged")
     return Segment(names, starts, docs, counts, ids, lengths, total)
 
 
 def _nonsense() -> StateError:
     return StateError("The word lists are damaged.", hint="They are made anew from the files.")
-
-
-def _unreadable(path: Path, why: str) -> StateError:
-    return StateError(f"The word list {path} is of no use: {why}.", hint="It is made anew from the files.")

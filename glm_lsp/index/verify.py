@@ -5,20 +5,23 @@ Never writes rows: it says which files are as they were, which hold a content th
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
-import sys
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import compress
+from operator import eq
+from typing import TYPE_CHECKING, Any
 
 from glm_lsp.index.current import Content
 from glm_lsp.index.kinds import Kind
 from glm_lsp.store.index_rows import FileRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from collections.abc import Set as AbstractSet
+    from pathlib import Path
 
     from glm_lsp.index.walk import Listing
     from glm_lsp.store.index_rows import ContentRow, IndexRows
@@ -27,13 +30,23 @@ RACY_NS = 2_000_000_000
 """A file that was read so soon after its last change may have changed again in the same tick of its clock."""
 
 
-class Stored(NamedTuple):
-    """A file as the rows have it."""
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The files as the rows have them.
 
-    content: int
-    size: int
-    changed: int
-    detail: Content
+    Attributes:
+        contents: the content of each.
+        sizes: the size of each, in the same order.
+        changed: the change time (ns) of each, in the same order.
+        blobs: what git's id of each would be, in the same order.
+        details: what is known of these contents.
+    """
+
+    contents: dict[str, int]
+    sizes: list[int]
+    changed: list[int]
+    blobs: list[str]
+    details: dict[int, Content]
 
 
 @dataclass(slots=True)
@@ -56,23 +69,27 @@ class Changes:
         return [FileRow(os.fsencode(path), content, 0, 0) for path, content, _ in self.placed]
 
 
-def stored(rows: IndexRows) -> dict[str, Stored]:
+def stored(rows: IndexRows) -> Stored:
     """Every file that has rows."""
-    kinds = {int(kind): kind for kind in Kind}
-    encoding, errors = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
-    new: Callable[..., Any] = tuple.__new__  # a third of the cost of calling the class, and there may be very many
-    return {
-        str(path, encoding, errors): new(
-            Stored, (content, size, changed, new(Content, (oid, length, kinds[kind], state, note)))
-        )
-        for path, content, size, changed, oid, length, kind, state, note in rows.files()
-    }
+    found = rows.files()
+    paths = os.fsdecode(b"\0".join(found.paths)).split("\0") if found.paths else []
+    oids, kinds = map(bytes.fromhex, found.oids), map({int(kind): kind for kind in Kind}.__getitem__, found.kinds)
+    # A third of the cost of calling the class, and there may be very many.
+    new: Callable[[Any], Content] = functools.partial(tuple.__new__, Content)
+    details = map(new, zip(oids, found.lengths, kinds, found.states, found.notes, strict=True))
+    return Stored(
+        dict(zip(paths, found.contents, strict=True)),
+        found.sizes,
+        found.changed,
+        found.oids,
+        dict(zip(found.contents, details, strict=True)),
+    )
 
 
 def compare(
     listing: Listing,
     wanted: AbstractSet[str],
-    before: Mapping[str, Stored],
+    before: Stored,
     rows: IndexRows,
     *,
     language: Callable[[str], str],
@@ -88,18 +105,15 @@ def compare(
         language: the name of a file's language.
         worded: those of these contents whose words are known; the word lists may lag behind the rows.
     """
-    changes = Changes(gone=[path for path in before if path not in wanted])
-    blobs, worded_to = listing.blobs, Kind.MINIFIED  # as `Kind.has_words`, without a call for each
-    kept = {
-        path: row
-        for path, row in before.items()
-        if path in wanted and (blobs.get(path) == row[3][0].hex() or _same(listing, path, row))
-    }
-    known = worded({row.content for row in kept.values() if row.detail.kind <= worded_to})
+    changes = Changes(gone=[path for path in before.contents if path not in wanted])
+    kept = _kept(listing, wanted, before)
+    details, worded_to = before.details, Kind.MINIFIED  # as `Kind.has_words`, without a call for each
+    asked = {number for path, number in before.contents.items() if path in kept and details[number][2] <= worded_to}
+    if unlisted := asked - worded(asked):
+        changes.to_read += [path for path, number in before.contents.items() if path in kept and number in unlisted]
     lookups: dict[str, tuple[bytes, str]] = {}
-    changes.to_read += [path for path, row in kept.items() if row.content not in known and row.detail.kind <= worded_to]
-    for path in wanted - kept.keys():
-        if (blob := blobs.get(path)) is not None:
+    for path in wanted - kept:
+        if (blob := listing.blobs.get(path)) is not None:
             lookups[path] = (bytes.fromhex(blob), language(path))
         else:
             changes.to_read.append(path)
@@ -124,14 +138,29 @@ def trusted(changed: int) -> int:
     return changed if time.time_ns() - changed > RACY_NS else -1
 
 
-def _same(listing: Listing, path: str, row: Stored) -> bool:
+def _kept(listing: Listing, wanted: AbstractSet[str], before: Stored) -> set[str]:
+    """The files that are wanted and are as the rows say; nearly all are told in bulk, for there may be very many."""
+    paths, blobs, seen = before.contents, listing.blobs, listing.seen
+    kept: set[str] = set()
+    if blobs:
+        kept.update(compress(paths, map(eq, map(blobs.get, paths), before.blobs)))
+    if seen:
+        told = [time if time[1] > 0 else () for time in zip(before.sizes, before.changed, strict=True)]
+        kept.update(compress(paths, map(eq, map(seen.get, paths), told)))
+    kept &= wanted
+    if len(kept) < len(paths):
+        for path, size, changed in zip(paths, before.sizes, before.changed, strict=True):
+            if path in wanted and path not in kept and path not in seen and _same(listing.root, path, size, changed):
+                kept.add(path)
+    return kept
+
+
+def _same(root: Path, path: str, size: int, changed: int) -> bool:
     """Whether a file still is what was read, by its size and change time."""
-    if row.changed <= 0:
+    if changed <= 0:
         return False
-    if (seen := listing.seen.get(path)) is None:
-        try:
-            info = os.lstat(f"{listing.root}/{path}")
-        except (OSError, ValueError):
-            return False
-        seen = (info.st_size, info.st_ctime_ns) if stat.S_ISREG(info.st_mode) else None
-    return seen == (row.size, row.changed)
+    try:
+        info = os.lstat(f"{root}/{path}")
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(info.st_mode) and (info.st_size, info.st_ctime_ns) == (size, changed)

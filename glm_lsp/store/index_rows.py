@@ -8,9 +8,12 @@ Paths are bytes here, since the names of files need not be text.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from glm_lsp.store.index_file import IndexDamaged
 
 if TYPE_CHECKING:
     import sqlite3
@@ -51,6 +54,20 @@ class ContentRow(NamedTuple):
     note: str
 
 
+class FileColumns(NamedTuple):
+    """Path, content, size and change time of files, and their contents' size, kind, state, oid (hexadecimal) and note."""
+
+    paths: list[bytes]
+    contents: list[int]
+    sizes: list[int]
+    changed: list[int]
+    lengths: list[int]
+    kinds: list[int]
+    states: list[int]
+    oids: list[str]
+    notes: list[str]
+
+
 class FactsRow(NamedTuple):
     """What a parser said of a content, `uses` packed as its caller likes."""
 
@@ -70,14 +87,22 @@ class IndexRows:
 
     # --- what is there ---------------------------------------------------------------------------------------------
 
-    def files(self) -> list[tuple[bytes, int, int, int, bytes, int, int, int, str]]:
-        """Path, content, size and change time of every file, and its content's oid, size, kind, state and note."""
-        return self.file.read(
-            lambda db: db.execute(
-                "SELECT f.path, f.content, f.size, f.changed, c.oid, c.size, c.kind, c.state, c.note"
-                " FROM files f CROSS JOIN contents c ON c.id = f.content"
-            ).fetchall()
-        )
+    def files(self) -> FileColumns:
+        """Every file, with what is known of its content."""
+        row = self.file.read(lambda db: db.execute(_FILES).fetchone())
+        if row[0] is None:
+            return FileColumns([], [], [], [], [], [], [], [], [])
+        try:
+            contents, sizes, changed, lengths, kinds, states = (json.loads(f"[{column}]") for column in row[1:7])
+            notes = [bytes.fromhex(note).decode() if note else "" for note in row[8].split(",")]
+            columns = FileColumns(
+                row[0].split(b"\0"), contents, sizes, changed, lengths, kinds, states, row[7].lower().split(","), notes
+            )
+        except (ValueError, TypeError, AttributeError) as error:
+            raise IndexDamaged("what it says of files cannot be read") from error
+        if {len(column) for column in columns} != {len(columns.paths)}:
+            raise IndexDamaged("what it says of files is not whole")
+        return columns
 
     def known(self, keys: Collection[tuple[bytes, str]]) -> dict[tuple[bytes, str], tuple[int, ContentRow]]:
         """The contents of these ids and languages, as far as there are rows of them."""
@@ -311,3 +336,9 @@ _BEHIND_DIGIT = re.compile("[0-9][A-Z]").search
 _FIRST_LETTERS = re.compile(r"(?<![^\W_])[^\W_]|(?<=[^\W_A-Z])[A-Z]")
 _BEHIND_ALL = "\U0010ffff"
 _COLUMNS = "n.name, coalesce(d.qualified, n.name), d.kind, d.first_line, d.last_line, d.line, d.col, d.signature, d.doc"
+# One row of whole columns: while sqlite makes it, other threads run, and nothing is made of each row on the way.
+_FILES = (
+    "SELECT CAST(group_concat(f.path, x'00') AS BLOB), group_concat(f.content), group_concat(f.size),"
+    " group_concat(f.changed), group_concat(c.size), group_concat(c.kind), group_concat(c.state),"
+    " group_concat(hex(c.oid)), group_concat(hex(c.note)) FROM files f CROSS JOIN contents c ON c.id = f.content"
+)
