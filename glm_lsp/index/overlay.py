@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from glm_lsp.index.extract import Job, Parsed, unpack_uses
-from glm_lsp.index.names import definition_of
+from glm_lsp.index.names import definitions_of
 from glm_lsp.index.workers import Done, Workers
 
 if TYPE_CHECKING:
@@ -184,4 +184,4 @@ def facts_of(parsed: Parsed) -> Facts:
     """What a worker said, as facts."""
     from glm_lsp.languages.facts import Facts  # noqa: PLC0415 - only where buffers are parsed
 
-    return Facts(tuple(map(definition_of, parsed.definitions)), unpack_uses(parsed.uses), parsed.imports)
+    return Facts(definitions_of(parsed.definitions), unpack_uses(parsed.uses), parsed.imports)

@@ -45,6 +45,7 @@ TERMS = 40  # of a question: those that count most; a pasted log has hundreds
 NAMES = 32  # of a question, that are looked up as definitions
 USED = 200  # names of an open file that are looked up, those that it uses most
 TELLING = 80  # words of the open files that tell them from others
+FAR = 2  # folders between two files, above which they have nothing to do with each other
 WIDELY = 20  # files that define a name, from which on it says nothing
 LATEST = 512  # files whose words are kept, some 25 KB each
 OUTLINES = 256  # files whose definitions are kept, some 20 KB each
@@ -59,7 +60,7 @@ class Corpus(Protocol):
 
     @property
     def paths(self) -> Sequence[str]:
-        """The files that may be found."""
+        """The files that may be found; the very same sequence only while each of them has the same content."""
 
     @property
     def postings(self) -> Postings:
@@ -136,6 +137,7 @@ class _Files:
     """The files of a corpus at one version."""
 
     version: int = -1
+    given: Sequence[str] | None = None  # what the corpus gave as its paths
     paths: Sequence[str] = ()
     place: dict[str, int] = field(default_factory=dict)
     docs: np.ndarray[Any, np.dtype[np.int64]] = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -145,6 +147,7 @@ class _Files:
     by_path: Postings = field(default_factory=lambda: Postings.open(None))
     by_name: dict[str, list[int]] = field(default_factory=dict)  # file name, lower case: places
     folders: dict[str, list[int]] = field(default_factory=dict)
+    below: dict[str, list[str]] = field(default_factory=dict)  # folders right in a folder
     blocks: Shelf[passages.Blocks] = field(default_factory=lambda: Shelf(LATEST))
     names: Shelf[tuple[dict[int, int], int]] = field(default_factory=lambda: Shelf(4 * LATEST))
     outlines: Shelf[tuple[int, Sequence[Definition]]] = field(default_factory=lambda: Shelf(OUTLINES))
@@ -157,13 +160,16 @@ class _Files:
         version = corpus.version
         if version == self.version:
             return self
-        paths = tuple(corpus.paths)
+        given = corpus.paths
+        if given is self.given:
+            return replace(self, version=version)
+        paths = tuple(given)
         docs = np.fromiter((corpus.content_of(path) for path in paths), np.int64, len(paths))
         contents = np.zeros(int(docs.max(initial=0)) + 1, np.bool_)
         contents[docs] = True
         contents[0] = False
         if paths == self.paths:
-            return replace(self, version=version, docs=docs, contents=contents)
+            return replace(self, version=version, given=given, docs=docs, contents=contents)
         fresh = [path for path in paths if path not in self.numbers]
         following = range(len(self.numbers), len(self.numbers) + len(fresh))
         self.by_path.add(following, [_packed(_path_words(path)) for path in fresh])
@@ -181,6 +187,7 @@ class _Files:
         return replace(
             self,
             version=version,
+            given=given,
             paths=paths,
             place=place,
             docs=docs,
@@ -189,6 +196,7 @@ class _Files:
             own=own,
             by_name=by_name,
             folders=folders,
+            below=_below(folders),
         )
 
     def recency(self, history: History) -> Scores:
@@ -206,7 +214,11 @@ _keeping = threading.Lock()
 
 def _files_of(corpus: Corpus) -> _Files:
     with _keeping:
-        files = _kept.setdefault(corpus, _Files())
+        files = _kept.get(corpus)
+        if files is None:
+            files = _kept[corpus] = _Files()
+    if files.version == corpus.version:
+        return files
     with files.lock:  # shared by all that follow from the first one
         files = _kept[corpus].current(corpus)
         _kept[corpus] = files
@@ -376,18 +388,35 @@ def _worth_only(corpus: Corpus, files: _Files, terms: Iterable[int]) -> dict[int
 
 
 def _near(files: _Files, path: str) -> Scores:
-    """1 for the same folder, half of it for each folder further."""
-    folder = path.split("/")[:-1]
+    """1 for the same folder, half of it for each folder further, two at most."""
     column = np.zeros(len(files.paths), np.float32)
-    for there, places in files.folders.items():
-        parts = there.split("/") if there else []
-        same = 0
-        while same < min(len(parts), len(folder)) and parts[same] == folder[same]:
-            same += 1
-        away = len(parts) + len(folder) - 2 * same
-        if away <= 2:
-            column[places] = 0.5**away
+    reached: set[str] = set()
+    there = [path.rpartition("/")[0]]
+    for away in range(FAR + 1):
+        reached.update(there)
+        for folder in there:
+            column[files.folders.get(folder, [])] = 0.5**away
+        further = (one for folder in there for one in (*_above(folder), *files.below.get(folder, ())))
+        there = [one for one in dict.fromkeys(further) if one not in reached]
     return column
+
+
+def _above(folder: str) -> tuple[str, ...]:
+    """The folder that a folder is in; none for the workspace."""
+    return (folder.rpartition("/")[0],) if folder else ()
+
+
+def _below(folders: Iterable[str]) -> dict[str, list[str]]:
+    """For each folder those right in it, also where they have no files of their own."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    seen = {""}
+    for folder in folders:
+        while folder not in seen:
+            seen.add(folder)
+            above = folder.rpartition("/")[0]
+            found[above].append(folder)
+            folder = above  # noqa: PLW2901 - upwards, as far as is new
+    return found
 
 
 # --- a closer look at the best ------------------------------------------------------------------------------------
