@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from glm_lsp.index import signs
-from glm_lsp.index.signs import Corpus
+from glm_lsp.index.corpus import Corpus
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
