@@ -234,7 +234,7 @@ class _Desk:
             outline = corpus.outline_of(self.index, path)
             lines = pieces.lines_of(text)
             self.files[path] = _File(path, score, why, lines, outline)
-            sheets.append(_sheet(self.index, path, text, lines, outline))
+            sheets.append(_sheet(self.index, path, pieces.beginning(text, lines), lines, outline))
             self.parts += sheets[-1].parts
         self.fits = pieces.fit(sheets, self.values)
         self._value()

@@ -191,7 +191,11 @@ def lines_of(corpus: Corpus, path: str, text: str) -> passages.Lines:
     known = files.blocks.get((path, hash(text)))
     if known is None and (at := files.place.get(path)) is not None:
         known = files.blocks.get(int(files.docs[at]))
-    return known.lines if known is not None and known.lines.digest == hash(text) else passages.Lines.of(text)
+    if known is not None and known.lines.digest == hash(text):
+        return known.lines
+    if known is not None and len(text) > passages.LARGEST and known.lines.digest == hash(text[: passages.LARGEST]):
+        return known.lines.continued(text)
+    return passages.Lines.of(text)
 
 
 def outline_of(corpus: Corpus, path: str) -> Sequence[Definition]:

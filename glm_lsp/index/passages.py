@@ -62,6 +62,17 @@ class Lines:
         packed, ends, number = words.by_line(text.encode(errors="replace"))
         return cls(np.frombuffer(packed, "<u4"), ends, number, hash(text))
 
+    def continued(self, text: str) -> Lines:
+        """Takes apart what is new of a text whose first `LARGEST` characters these are the words of."""
+        rest = Lines.of(text[text.rfind("\n", 0, LARGEST) + 1 :])  # the last line may go on
+        terms, number = (int(self.ends[-2]), int(self.words[-2])) if len(self.ends) > 1 else (0, 0)
+        return Lines(
+            np.concatenate((self.terms[:terms], rest.terms)),
+            np.concatenate((self.ends[:-1], rest.ends + terms)),
+            np.concatenate((self.words[:-1], rest.words + number)),
+            hash(text),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Blocks:

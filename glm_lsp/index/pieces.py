@@ -77,6 +77,11 @@ def lines_of(text: str) -> list[str]:
     return lines
 
 
+def beginning(text: str, lines: Sequence[str]) -> str:
+    """So much of a text as is looked at; the lines are what `lines_of` gave."""
+    return text if len(lines) < LARGEST else "\n".join(text.split("\n", LARGEST)[:LARGEST])
+
+
 def cut(path: str, lines: Sequence[str], definitions: Sequence[Definition]) -> list[Part]:
     """The pieces of a file, in order."""
     inside = [one for one in definitions if 1 <= one.first_line <= one.last_line <= len(lines)]
