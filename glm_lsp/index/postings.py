@@ -167,7 +167,7 @@ class Postings:
                 segment = read(folder / name)
             disk.append((name, segment))
         _list(folder, [name for name, _ in disk], self._following)
-        self._state = _State(tuple(disk))
+        self._state, self._last = _State(tuple(disk)), None  # else files that are merged away would stay mapped
         kept = {name for name, _ in disk}
         for file in folder.glob("*.words*"):
             if file.name not in kept:
