@@ -292,6 +292,12 @@ class TestCutting:
     def test_nothing_to_say_is_no_piece(self, text: str) -> None:
         assert pieces.cut("a.py", pieces.lines_of(text), ()) == []
 
+    def test_no_more_of_a_text_is_looked_at_than_has_numbers(self) -> None:
+        text = "line\r\n" * pieces.LARGEST
+        assert pieces.beginning(text, pieces.lines_of(text)) == text.removesuffix("\n")
+        assert pieces.beginning(text + "more\n", pieces.lines_of(text)) == text.removesuffix("\n")
+        assert pieces.beginning("a\r\nb\n", ["a", "b"]) == "a\r\nb\n"
+
     def test_lines_end_as_everywhere(self) -> None:
         assert pieces.lines_of("a\r\nb\n") == ["a", "b"]
         assert pieces.lines_of("a\nb") == ["a", "b"]

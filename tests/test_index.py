@@ -215,6 +215,17 @@ def test_files_are_left_out_by_settings(root: Path, tmp_path: Path) -> None:
         assert found(index, "add_up") == [("shop/money.py", "add_up")]
 
 
+def test_the_files_are_listed_anew_only_when_one_holds_something_else(root: Path, tmp_path: Path) -> None:
+    with built(root, tmp_path / "state") as index:
+        before = index.paths
+        index.overlay("shop/cart.py", "typed = 1\n")
+        assert index.paths is before
+        (root / "shop" / "cart.py").write_text("saved = 1\n")
+        index.build()
+        assert index.paths is not before
+        assert index.paths == before
+
+
 KINDS = {
     "a.py": (b"def a(): pass\n", Kind.SOURCE),
     "empty.py": (b"", Kind.SOURCE),

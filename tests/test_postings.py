@@ -103,6 +103,15 @@ def test_documents_that_are_not_alive_are_not_found(postings: Postings) -> None:
     assert list(scores(postings, "total cart price", alive)) == [2, 3]
 
 
+def test_documents_that_come_and_go_count_in_a_table_that_was_asked_with_before(postings: Postings) -> None:
+    alive = np.ones(200, np.bool_)
+    before = scores(postings, "cart", alive)
+    add(postings, {150: "cart cart"})
+    assert list(scores(postings, "cart", alive)) == [*before, 150]
+    postings.drop({150})
+    assert scores(postings, "cart", alive) == before
+
+
 @pytest.mark.parametrize("dropped", [(), (3,), (7, 40_000)], ids=str)
 def test_how_rare_a_word_is_goes_by_the_living_alone(postings: Postings, dropped: tuple[int, ...]) -> None:
     # A file that is saved again and again leaves its former texts behind: they must not make its words common.

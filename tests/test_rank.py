@@ -177,6 +177,24 @@ def test_around_an_open_file_lie_what_it_uses_and_what_uses_it(shop: Shelf) -> N
     assert SAID["open"] in why(shop, "shop/cart.py", open_paths=["shop/cart.py"])
 
 
+def test_what_is_typed_in_an_open_file_ties_it_to_others_at_once(shop: Shelf) -> None:
+    assert SAID["used"] in why(shop, "shop/price.py", open_paths=["shop/cart.py"])
+    shop.typed["shop/cart.py"] = "def total(items):\n    return greeting(items)\n"
+    shop.version += 1
+    assert SAID["used"] in why(shop, "mail/letter.py", open_paths=["shop/cart.py"])
+    assert SAID["used"] not in why(shop, "shop/price.py", open_paths=["shop/cart.py"])
+
+
+def test_folders_are_near_through_others_that_have_no_files_of_their_own() -> None:
+    places = ("a.txt", "x/y/b.txt", "x/y/z/c.txt", "x/w/d.txt", "x/w/v/e.txt", "x/y/z/u/f.txt", "x/y/z/u/t/g.txt")
+    corpus = Shelf(dict.fromkeys(places, "x\n"))
+    near = signs.read(corpus, "", open_paths=["x/y/b.txt"]).values["folder"]
+    # 2 up from x/y is the workspace itself; d lies beside, e further; the open file itself does not count.
+    assert dict(zip(corpus.paths, near.tolist(), strict=True)) == {
+        **dict.fromkeys(places, 0.0), "a.txt": 0.25, "x/y/z/c.txt": 0.5, "x/w/d.txt": 0.25, "x/y/z/u/f.txt": 0.25,
+    }  # fmt: skip
+
+
 def test_files_that_were_changed_with_the_open_one_are_near(shop: Shelf) -> None:
     shop.history = commits(("x", "shop/cart.py", "mail/letter.py"), ("y", "shop/cart.py", "mail/letter.py"))
     assert SAID["together"] in why(shop, "mail/letter.py", open_paths=["shop/cart.py"])
@@ -256,6 +274,16 @@ def test_passages_are_found_where_the_words_stand() -> None:
     assert best.last_line - best.first_line == 59
     assert passages.best([blocks, passages.Blocks.of("")], {words.whole("nowhere"): 1.0}) == [[], []]
     assert len(passages.best([blocks], {words.whole("nothing"): 1.0}, most=4)[0]) == 4
+
+
+@pytest.mark.parametrize("line", ["", "one_name\n", "def total(cart): return 1\n", "é漢 \r\n"], ids=repr)
+def test_a_large_text_is_gone_on_with_where_its_beginning_ended(line: str) -> None:
+    text = line * (passages.LARGEST // max(1, len(line))) + "x" * 7 + "name_that_is_cut" * 9000 + "\nand more\n"
+    begun, whole = passages.Blocks.of(text).lines, passages.Lines.of(text)
+    found = begun.continued(text)
+    assert begun.digest != found.digest == whole.digest
+    for one, other in ((found.terms, whole.terms), (found.ends, whole.ends), (found.words, whole.words)):
+        assert one.tolist() == other.tolist()
 
 
 @pytest.mark.parametrize("number", [1, 19, 20, 21, 41, 59, 60, 61, 100, 101])

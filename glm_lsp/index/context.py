@@ -9,7 +9,6 @@ The same question on the same files gives the same pieces in the same order.
 
 from __future__ import annotations
 
-import itertools
 import math
 import threading
 import time
@@ -18,7 +17,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from glm_lsp.index import pieces, signs, words
+from glm_lsp.index import corpus, pieces, signs, words
 from glm_lsp.index.overview import is_test
 from glm_lsp.index.pieces import Sheet
 from glm_lsp.index.pointed import SEVERAL, Hints, Wanted
@@ -199,8 +198,6 @@ class _File:
     reason: str
     lines: Sequence[str]
     outline: Sequence[Definition]
-    sizes: Sequence[int]
-    """For each line the characters before it, and of all at last."""
 
 
 @dataclass(slots=True)
@@ -234,10 +231,10 @@ class _Desk:
         for path, (score, why) in scores.items():
             if (text := self.index.text(path)) is None:
                 continue
-            outline = signs.outline_of(self.index, path)
+            outline = corpus.outline_of(self.index, path)
             lines = pieces.lines_of(text)
-            self.files[path] = _File(path, score, why, lines, outline, [0, *itertools.accumulate(map(len, lines))])
-            sheets.append(_sheet(self.index, path, text, lines, outline))
+            self.files[path] = _File(path, score, why, lines, outline)
+            sheets.append(_sheet(self.index, path, pieces.beginning(text, lines), lines, outline))
             self.parts += sheets[-1].parts
         self.fits = pieces.fit(sheets, self.values)
         self._value()
@@ -246,12 +243,14 @@ class _Desk:
         self.exact = {name: weight for name in words.identifiers(self.question) if (weight := self._exact(name))}
         self.said = _said(self.question)
         best = max(1e-9, float(self.fits.scores.max(initial=0.0)))
+        exact, files, places = self.exact, self.files, self.wanted.places
         for part, score in zip(self.parts, self.fits.scores.tolist(), strict=True):
-            file = self.files[part.path]
+            path, _, _, names, *_ = part
+            file = files[path]
             value = score / best * (0.25 + 0.75 * file.score)
-            if named := self.exact.keys() & part.names:
-                value += max(self.exact[name] for name in named) * (0.5 + 0.5 * file.score)
-            if hits := self._hits(part):
+            if names and exact and (named := exact.keys() & names):
+                value += max(exact[name] for name in named) * (0.5 + 0.5 * file.score)
+            if path in places and (hits := self._hits(part)):
                 value += max(weight for weight, _ in hits)
             self.worth.append(value)
 
@@ -295,9 +294,7 @@ class _Desk:
                     room -= cost
                     break
         taken: dict[str, list[int]] = defaultdict(list)
-        for at in self._in_order():
-            if self.worth[at] < LEAST * best:
-                continue
+        for at in self._in_order(LEAST * best):
             part = self.parts[at]
             if room <= FRAME:
                 break
@@ -329,18 +326,16 @@ class _Desk:
                 break
         return tuple(found)
 
-    def _in_order(self) -> list[int]:
-        """The parts, those first that are worth most for a token; a little one is not preferred for being little."""
+    def _in_order(self, least: float) -> list[int]:
+        """The parts that are worth so much, the most for a token first; a little one is not preferred for being so."""
 
-        def rate(at: int) -> float:
+        def order(at: int) -> tuple[float, str, int]:
             part = self.parts[at]
-            sizes, lines = self.files[part.path].sizes, part.last_line - part.first_line + 1
-            size = sizes[part.last_line] - sizes[part.first_line - 1] + 5 * lines
-            return self.worth[at] ** 2 / (size / 3 + 120)
+            lines = self.files[part.path].lines[part.first_line - 1 : part.last_line]
+            size = sum(map(len, lines)) + 5 * len(lines)
+            return -(self.worth[at] ** 2 / (size / 3 + 120)), part.path, part.first_line
 
-        return sorted(
-            range(len(self.parts)), key=lambda at: (-rate(at), self.parts[at].path, self.parts[at].first_line)
-        )
+        return sorted([at for at, worth in enumerate(self.worth) if worth >= least], key=order)
 
     def _pieces(
         self, taken: Mapping[str, Sequence[int]], outlines: Mapping[str, Sequence[Definition]], budget: int
@@ -441,7 +436,7 @@ def _sheet(index: Index, path: str, text: str, lines: Sequence[str], outline: Se
         shelf = _sheets.setdefault(index, Shelf(SHEETS))
     known = shelf.get(path)
     if known is None or known[0] != hash(text) or (known[1] is not outline and known[1] != outline):
-        sheet = Sheet.of(pieces.cut(path, lines, outline), signs.lines_of(index, path, text))
+        sheet = Sheet.of(pieces.cut(path, lines, outline), corpus.lines_of(index, path, text))
         known = shelf.put(path, (hash(text), outline, sheet))
     return known[2]
 

@@ -9,12 +9,12 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from glm_lsp.index.kinds import Kind
 from glm_lsp.store.index_rows import TO_PARSE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from glm_lsp.index.kinds import Kind
     from glm_lsp.languages.facts import Facts
 
 
@@ -49,15 +49,18 @@ class Current:
         details: what is known of each of these contents.
         buffers: what is open.
         version: counts the changes.
+        placed: counts the changes of which file holds which content.
     """
 
     contents: dict[str, int] = field(default_factory=dict)
     details: dict[int, Content] = field(default_factory=dict)
     buffers: dict[str, Buffer] = field(default_factory=dict)
     version: int = 0
+    placed: int = 0
     _held: dict[int, tuple[str, ...]] | None = None
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _sorted: tuple[str, ...] | None = None
+    _sources: tuple[int, Sequence[str]] = (-1, ())
 
     def place(self, files: Iterable[tuple[str, int, Content]], gone: Iterable[str] = ()) -> None:
         """Says what files hold now, and which are gone."""
@@ -72,12 +75,14 @@ class Current:
                     self._sorted = None
                     holders[content] = (*holders.get(content, ()), path)
                 self.details[content] = detail
+            self.placed += 1
             self.version += 1
 
     def replace(self, contents: dict[str, int], details: dict[int, Content]) -> None:
         """Says what all files hold, and what is known of these contents."""
         with self._lock:
             self.contents, self.details, self._held, self._sorted = contents, details, None, None
+            self.placed += 1
             self.version += 1
 
     def settle(self, states: Mapping[int, tuple[int, str]]) -> None:
@@ -114,6 +119,21 @@ class Current:
             if self._sorted is None:
                 self._sorted = tuple(sorted(self.contents))
             return self._sorted
+
+    def sources(self) -> Sequence[str]:
+        """All that hold code or text, or may do so, sorted; the very same list until a file holds something else."""
+        placed, known = self.placed, self._sources
+        if known[0] != placed:
+            details, contents = self.details, self.contents
+            known = self._sources = (
+                placed,
+                [
+                    path
+                    for path in self.paths()
+                    if (detail := details.get(contents.get(path, 0))) is None or detail.kind is Kind.SOURCE
+                ],
+            )
+        return known[1]
 
     def to_parse(self, most: int) -> dict[int, str]:
         """Contents that wait for a parser, with a file of each; those over `most` bytes wait for nothing."""

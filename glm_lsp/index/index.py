@@ -231,14 +231,12 @@ class Index:
 
     @property
     def paths(self) -> Sequence[str]:
-        """The files that are worth showing to a model: no binary, generated, minified or lock files."""
+        """The files that are worth showing to a model: no binary, generated, minified or lock files.
+
+        The very same sequence again, as long as no file holds anything else, whatever is typed.
+        """
         self._load()
-        details, contents = self._current.details, self._current.contents
-        return [
-            path
-            for path in self._current.paths()
-            if (detail := details.get(contents.get(path, 0))) is None or detail.kind is Kind.SOURCE
-        ]
+        return self._current.sources()
 
     @property
     def postings(self) -> Postings:
@@ -286,7 +284,7 @@ class Index:
             return facts.definitions
         content = self.content_of(path)
         rows: list[DefinitionRow] = self._asked(lambda: self._rows.definitions(content), [])
-        return tuple(map(names.definition_of, rows))
+        return names.definitions_of(rows)
 
     definitions_of = outline
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import difflib
 import os
 import sys
+from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from glm_lsp.store.index_rows import initials
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from glm_lsp.index.current import Buffer
     from glm_lsp.languages.facts import Definition
@@ -100,11 +101,12 @@ def score(asked: str, name: str, how: How) -> float:
     return _loose(wanted, low, name) if how == "fuzzy" else 0.0
 
 
-def definition_of(row: DefinitionRow) -> Definition:
-    """The definition that a row holds."""
+def definitions_of(rows: Iterable[DefinitionRow]) -> tuple[Definition, ...]:
+    """The definitions that rows hold."""
     from glm_lsp.languages.facts import Definition  # noqa: PLC0415 - the grammars' library costs time at the start
 
-    return Definition._make(row)
+    # What `_make` does, but for its look at the length: a question has thousands of them.
+    return tuple(map(partial(tuple.__new__, Definition), rows))
 
 
 def _hits(rows: IndexRows, name: str, how: How, limit: int) -> list[Hit]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from glm_lsp.index.extract import Job, Parsed
-from glm_lsp.index.names import definition_of
+from glm_lsp.index.names import definitions_of
 from glm_lsp.index.workers import Done, Workers
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def facts_of(parsed: Parsed) -> Facts:
     """What a worker said, as facts."""
     from glm_lsp.languages.facts import Facts  # noqa: PLC0415 - only where buffers are parsed
 
-    return Facts(tuple(map(definition_of, parsed.definitions)), _USES.decode(parsed.uses), parsed.imports)
+    return Facts(definitions_of(parsed.definitions), _USES.decode(parsed.uses), parsed.imports)
 
 
 _USES = msgspec.msgpack.Decoder(dict[str, tuple[int, ...]])

@@ -5,6 +5,7 @@ Never looks at more than the files it is given, and keeps the words of the lates
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,17 @@ class Lines:
         packed, ends, number = words.by_line(text.encode(errors="replace"))
         return cls(np.frombuffer(packed, "<u4"), ends, number, hash(text))
 
+    def continued(self, text: str) -> Lines:
+        """Takes apart what is new of a text whose first `LARGEST` characters these are the words of."""
+        rest = Lines.of(text[text.rfind("\n", 0, LARGEST) + 1 :])  # the last line may go on
+        terms, number = (int(self.ends[-2]), int(self.words[-2])) if len(self.ends) > 1 else (0, 0)
+        return Lines(
+            np.concatenate((self.terms[:terms], rest.terms)),
+            np.concatenate((self.ends[:-1], rest.ends + terms)),
+            np.concatenate((self.words[:-1], rest.words + number)),
+            hash(text),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
@@ -89,11 +101,23 @@ def occurrences(terms: Docs, wanted: Docs) -> tuple[Numbers, Numbers]:
     # Most terms are none of the wanted: a table of their last bits tells that quicker than a search.
     table = np.zeros(1 << 16, np.bool_)
     table[wanted & 0xFFFF] = True
-    places = np.flatnonzero(table[terms & np.uint32(0xFFFF)])
-    at = np.searchsorted(wanted, terms[places])
+    places = table[terms & np.uint32(0xFFFF)].nonzero()[0]
+    found = terms[places]
+    at = wanted.searchsorted(found)
     at[at == len(wanted)] = 0
-    same = wanted[at] == terms[places]
+    same = wanted[at] == found
     return places[same], at[same]
+
+
+def counted(rows: Numbers, columns: Numbers, shape: tuple[int, int]) -> Scores:
+    """How often each row and column meet, as a table."""
+    times = np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1])
+    return times.reshape(shape).astype(np.float32)
+
+
+def begins(sizes: Sequence[int]) -> list[int]:
+    """Where each of several runs begins that lie one behind the other, and at last where they end."""
+    return [0, *itertools.accumulate(sizes)]
 
 
 def best(files: Sequence[Blocks], worth: Mapping[int, float], *, most: int = 1) -> list[list[Passage]]:
@@ -109,28 +133,36 @@ def best(files: Sequence[Blocks], worth: Mapping[int, float], *, most: int = 1) 
     wanted = np.array(sorted(worth), np.uint32)
     values = np.array([worth[term] for term in wanted.tolist()], np.float32)
     blocks = [len(file.ends) for file in files]
-    begins = np.concatenate(([0], np.cumsum(blocks)))
-    times = np.zeros((int(begins[-1]), len(wanted)), np.float32)
-    for file, begin in zip(files, begins.tolist(), strict=False):
-        hits, at = occurrences(file.lines.terms, wanted)
-        np.add.at(times, (begin + np.searchsorted(file.ends, hits, side="right"), at), 1.0)
+    first = begins(blocks)
+    hits, at = occurrences(np.concatenate([file.lines.terms for file in files]), wanted)
+    ends = [
+        file.ends + before for file, before in zip(files, begins([len(f.lines.terms) for f in files]), strict=False)
+    ]
+    where = np.concatenate(ends).searchsorted(hits, side="right")
+    times = counted(where, at, (first[-1] + 1, len(wanted)))  # the last row is of zeros
     lengths = np.concatenate([file.lengths for file in files]).astype(np.float32)
     average = max(1.0, float(lengths.mean()) * WIDTH)
-    found: list[list[Passage]] = []
-    for number, begin in zip(blocks, begins.tolist(), strict=False):
-        starts = np.arange(0, max(1, number - WIDTH + STRIDE), STRIDE)
-        rows = np.minimum(starts[:, None] + np.arange(WIDTH), number)  # the row after the last one is of zeros
-        own = np.concatenate((times[begin : begin + number], np.zeros((1, len(wanted)), np.float32)))
-        length = np.concatenate((lengths[begin : begin + number], [0.0]))[rows].sum(axis=1)
-        frequency = own[rows].sum(axis=1)
-        norm = K1 * (1 - B + B * length / average)
-        scores: Scores = (values * frequency * (K1 + 1) / (frequency + norm[:, None])).sum(axis=1)
-        order = np.argsort(-scores, kind="stable")[:most]
-        found.append(
-            [
-                Passage(int(starts[at]) * BLOCK + 1, (int(starts[at]) + WIDTH) * BLOCK, float(scores[at]))
-                for at in order
-                if scores[at] > 0
-            ]
-        )
-    return found
+    starts = [np.arange(0, max(1, number - WIDTH + STRIDE), STRIDE) for number in blocks]
+    rows = np.concatenate(
+        [_rows(own, number, begin, first[-1]) for own, number, begin in zip(starts, blocks, first, strict=False)]
+    )
+    length = np.append(lengths.astype(np.float64), 0.0)[rows].sum(axis=1)
+    frequency = times[rows].sum(axis=1)
+    norm = K1 * (1 - B + B * length / average)
+    scores: Scores = (values * frequency * (K1 + 1) / (frequency + norm[:, None])).sum(axis=1)
+    parts = np.split(scores, begins([len(own) for own in starts])[1:-1])
+    return [_passages(own, part, most) for own, part in zip(starts, parts, strict=True)]
+
+
+def _rows(starts: Numbers, number: int, begin: int, none: int) -> Numbers:
+    """The blocks of each passage of a file that has `number` of them from `begin` on; `none` for one past its end."""
+    rows = starts[:, None] + np.arange(WIDTH)
+    return np.where(rows < number, rows + begin, none)
+
+
+def _passages(starts: Numbers, scores: Scores, most: int) -> list[Passage]:
+    return [
+        Passage(int(starts[at]) * BLOCK + 1, (int(starts[at]) + WIDTH) * BLOCK, float(scores[at]))
+        for at in (-scores).argsort(kind="stable")[:most]
+        if scores[at] > 0
+    ]

@@ -8,11 +8,11 @@ pieces of a file share a line.
 
 from __future__ import annotations
 
-import itertools
 import math
+import re
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -47,9 +47,8 @@ LARGEST = 8_000
 K1, B = 1.2, 0.3  # of BM25, for pieces
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Some lines of a file.
+class Part(NamedTuple):
+    """Some lines of a file; a question looks at a thousand of them.
 
     Attributes:
         path: the file.
@@ -76,6 +75,11 @@ def lines_of(text: str) -> list[str]:
     if lines and not lines[-1]:
         lines.pop()
     return lines
+
+
+def beginning(text: str, lines: Sequence[str]) -> str:
+    """So much of a text as is looked at; the lines are what `lines_of` gave."""
+    return text if len(lines) < LARGEST else "\n".join(text.split("\n", LARGEST)[:LARGEST])
 
 
 def cut(path: str, lines: Sequence[str], definitions: Sequence[Definition]) -> list[Part]:
@@ -141,11 +145,14 @@ def _trimmed(part: Part, lines: Sequence[str]) -> Part | None:
         first += 1
     while first <= last and not lines[last - 1].strip():
         last -= 1
-    if not any(map(str.isalnum, itertools.chain.from_iterable(lines[first - 1 : last]))):
+    if not any(map(_SAYS, lines[first - 1 : last])):
         return None
     if (first, last) == (part.first_line, part.last_line):
         return part
     return Part(part.path, first, last, part.names, part.title, part.defined)
+
+
+_SAYS = re.compile(r"[^\W_]").search  # a letter or a digit
 
 
 # --- how well they fit --------------------------------------------------------------------------------------------
@@ -180,25 +187,17 @@ class Sheet:
         owners = np.full(len(lines.ends), number, np.int32)
         for at, (begin, end) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
             owners[begin:end] = at
-        titles = [words.in_order(part.title.encode(errors="replace")) if part.title else (b"", 0) for part in parts]
+        titles = "\n".join([part.title.replace("\n", " ") for part in parts])
+        packed, ends, length = words.by_line(titles.encode(errors="replace"))
         before = np.concatenate((_NONE, lines.words))
         return cls(
             parts,
             lines,
             owners,
-            np.frombuffer(b"".join([packed for packed, _ in titles]), "<u4"),
-            np.repeat(np.arange(number, dtype=np.int32), [len(packed) >> 2 for packed, _ in titles]),
-            before[last] - before[first] + np.array([length for _, length in titles], np.int32),
+            np.frombuffer(packed, "<u4"),
+            np.repeat(np.arange(number, dtype=np.int32), np.diff(ends[:number], prepend=0)),
+            before[last] - before[first] + np.diff(length[:number], prepend=0),
         )
-
-    def times(self, wanted: Docs) -> Scores:
-        """How often each part has each of the terms, which are in ascending order."""
-        found = np.zeros((len(self.parts) + 1, len(wanted)), np.float32)
-        hits, at = passages.occurrences(self.lines.terms, wanted)
-        np.add.at(found, (self.owners[np.searchsorted(self.lines.ends, hits, side="right")], at), 1.0)
-        hits, at = passages.occurrences(self.titles, wanted)
-        np.add.at(found, (self.entitled[hits], at), 1.0)
-        return found[:-1]
 
 
 _NONE = np.zeros(1, np.int32)
@@ -233,9 +232,24 @@ def fit(sheets: Sequence[Sheet], values: Mapping[int, float]) -> Fit:
     if not terms or not number:
         return Fit(np.zeros(number, np.float32), (), np.zeros((number, 0), np.float32))
     wanted = np.array(terms, np.uint32)
-    times = np.concatenate([sheet.times(wanted) for sheet in sheets])
+    times = _times(sheets, wanted)
     lengths = np.concatenate([sheet.lengths for sheet in sheets]).astype(np.float32)
     norm = K1 * (1 - B + B * lengths / max(1.0, float(lengths.mean())))
     each = np.array([values[term] for term in terms], np.float32)
     shares = (each * times * (K1 + 1) / (times + norm[:, None])).astype(np.float32)
     return Fit(shares.sum(axis=1), terms, shares)
+
+
+def _times(sheets: Sequence[Sheet], wanted: Docs) -> Scores:
+    """How often each part of all sheets has each of the terms, which are in ascending order."""
+    first = passages.begins([len(sheet.parts) + 1 for sheet in sheets])  # with a row for what is in no part
+    before = passages.begins([len(sheet.lines.terms) for sheet in sheets])
+    hits, at = passages.occurrences(np.concatenate([sheet.lines.terms for sheet in sheets]), wanted)
+    ends = np.concatenate([sheet.lines.ends + begin for sheet, begin in zip(sheets, before, strict=False)])
+    owners = np.concatenate([sheet.owners + begin for sheet, begin in zip(sheets, first, strict=False)])
+    rows = owners[ends.searchsorted(hits, side="right")]
+    entitled = np.concatenate([sheet.entitled + begin for sheet, begin in zip(sheets, first, strict=False)])
+    titled, term = passages.occurrences(np.concatenate([sheet.titles for sheet in sheets]), wanted)
+    shape = first[-1], len(wanted)
+    times = passages.counted(np.concatenate((rows, entitled[titled])), np.concatenate((at, term)), shape)
+    return np.delete(times, np.array(first[1:]) - 1, axis=0)

@@ -10,6 +10,7 @@ merged into larger ones. Reading goes on while another thread writes; writers wa
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 import os
@@ -23,13 +24,13 @@ import numpy as np
 from glm_lsp.errors import StateError
 from glm_lsp.index import listed, words
 from glm_lsp.index.listed import LIST
-from glm_lsp.index.segments import FULL, Segment, merged, packed_together, read, write
+from glm_lsp.index.segments import FULL, Segment, counted, merged, packed_together, read, write
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from glm_lsp.index.segments import Bools, Docs, Frequencies, Places, Scores
+    from glm_lsp.index.segments import Bools, Docs, Frequencies, Scores
 
 VERSION = 1
 
@@ -64,6 +65,7 @@ class Postings:
         self._state = state
         self._following = following  # number of the next segment's file
         self._writing = threading.RLock()
+        self._last: _Seen | None = None
 
     @classmethod
     def open(cls, folder: Path | None) -> Postings:
@@ -88,7 +90,7 @@ class Postings:
 
     def close(self) -> None:
         """Lets go of the files; what was not flushed is lost."""
-        self._state = _State()
+        self._state, self._last = _State(), None
 
     # --- writing -------------------------------------------------------------------------------------------------
 
@@ -165,7 +167,7 @@ class Postings:
                 segment = read(folder / name)
             disk.append((name, segment))
         _list(folder, [name for name, _ in disk], self._following)
-        self._state = _State(tuple(disk))
+        self._state, self._last = _State(tuple(disk)), None  # else files that are merged away would stay mapped
         kept = {name for name, _ in disk}
         for file in folder.glob("*.words*"):
             if file.name not in kept:
@@ -201,12 +203,11 @@ class Postings:
 
     def frequencies(self, terms: Docs, alive: Bools | None = None) -> tuple[Frequencies, int]:
         """How many documents have each of the terms, and how many there are; `alive` as for `bm25`."""
-        segments = self._state.all()
-        living = [segment.among(alive) for segment in segments]
+        seen = self._seen(alive)
         found = np.zeros(len(terms), np.int64)
-        for segment, those in zip(segments, living, strict=True):
+        for segment, those in zip(seen.segments, seen.living, strict=True):
             found += segment.frequencies(terms, those)
-        return found, _number(segments, living)
+        return found, seen.number
 
     def rarity(self, terms: Iterable[int], alive: Bools | None = None) -> dict[int, float]:
         """What each term tells, the more the fewer documents have it; `alive` as for `bm25`, which counts the same."""
@@ -232,57 +233,75 @@ class Postings:
         Args:
             weights: terms with what each counts; those that no document has cost nothing.
             alive: by document number, whether it is to be found, and counts in how rare a term is and how long
-                documents are; numbers beyond its end are not. None: all are.
+                documents are; numbers beyond its end are not. None: all are. A table that was given once is not to
+                be changed: what follows from it is kept.
 
         Returns:
             The documents that have any of the terms, in no particular order, and their scores, all above 0.
         """
-        segments = self._state.all()
-        living = [segment.among(alive) for segment in segments]
-        number = _number(segments, living)
-        if not number:
+        seen = self._seen(alive)
+        if not seen.number:
             return np.empty(0, np.uint32), np.empty(0, np.float32)
-        average = max(1.0, _total(segments, living) / number)
-        found = [(weight, [segment.places(term) for segment in segments]) for term, weight in weights.items()]
-        idf = [weight * _rarity(number, _frequency([docs for docs, _ in lists], living)) for weight, lists in found]
+        terms = np.fromiter(weights, np.uint32, len(weights))
+        found = [segment.lists(terms) for segment in seen.segments]
+        having = np.zeros(len(terms), np.int64)
+        for (sizes, places, _), those in zip(found, seen.living, strict=True):
+            having += sizes if those is None else counted(those[places], sizes)
+        values = np.array(
+            [
+                weight * _rarity(seen.number, number) * (K1 + 1)
+                for weight, number in zip(weights.values(), having.tolist(), strict=True)
+            ],
+            np.float32,
+        )
         docs, scores = [], []
-        for at, segment in enumerate(segments):
-            total = np.zeros(len(segment.ids), np.float32)
-            norm = segment.norm(average, K1, B)
-            for (_, lists), value in zip(found, idf, strict=True):
-                local, times = lists[at]
-                if len(local):
-                    frequency = times.astype(np.float32)
-                    total[local] += np.float32(value * (K1 + 1)) * frequency / (frequency + norm[local])
+        for at, (sizes, places, times) in enumerate(found):
+            ids, those = seen.segments[at].ids, seen.living[at]
+            total = np.zeros(len(ids), np.float32)
+            frequency = times.astype(np.float32)
+            frequency = np.repeat(values, sizes) * frequency / (frequency + seen.norm(at)[places])
+            # One after the other, in the order of the terms.
+            np.add.at(total, places.astype(np.intp), frequency)
             keep = total > 0
-            if (those := living[at]) is not None:
+            if those is not None:
                 keep &= those
-            docs.append(segment.ids[keep])
+            docs.append(ids[keep])
             scores.append(total[keep])
         return np.concatenate(docs), np.concatenate(scores)
 
-
-def _number(segments: Sequence[Segment], living: Sequence[Bools | None]) -> int:
-    return sum(
-        len(segment.ids) if those is None else int(np.count_nonzero(those))
-        for segment, those in zip(segments, living, strict=True)
-    )
-
-
-def _total(segments: Sequence[Segment], living: Sequence[Bools | None]) -> int:
-    """The words of all living documents."""
-    return sum(
-        segment.words if those is None else int(segment.lengths[those].sum(dtype=np.int64))
-        for segment, those in zip(segments, living, strict=True)
-    )
+    def _seen(self, alive: Bools | None) -> _Seen:
+        """What depends on the documents alone, kept as long as these are the same."""
+        state, known = self._state, self._last
+        if known is None or known.state is not state or known.alive is not alive:
+            known = self._last = _Seen(state, alive)
+        return known
 
 
-def _frequency(lists: Sequence[Places], living: Sequence[Bools | None]) -> int:
-    """How many of the documents in a term's lists are alive."""
-    return sum(
-        len(docs) if those is None else int(np.count_nonzero(those[docs]))
-        for docs, those in zip(lists, living, strict=True)
-    )
+class _Seen:
+    """The documents that count in an answer, and what is known of them whatever was asked."""
+
+    def __init__(self, state: _State, alive: Bools | None) -> None:
+        self.state = state
+        self.alive = alive
+        self.segments = state.all()
+        self.living = [segment.among(alive) for segment in self.segments]
+        both = list(zip(self.segments, self.living, strict=True))
+        self.number = sum(len(one.ids) if those is None else int(np.count_nonzero(those)) for one, those in both)
+        self._norms: list[Scores | None] = [None for _ in self.segments]
+
+    def norm(self, at: int) -> Scores:
+        """By place in a segment, the part of BM25 that goes by the document's length."""
+        if (known := self._norms[at]) is None:
+            known = self._norms[at] = self.segments[at].norm(max(1.0, self._words / self.number), K1, B)
+        return known
+
+    @functools.cached_property
+    def _words(self) -> int:
+        """The words of all documents that count."""
+        return sum(
+            one.words if those is None else int(one.lengths[those].sum(dtype=np.int64))
+            for one, those in zip(self.segments, self.living, strict=True)
+        )
 
 
 def _rarity(number: int, frequency: int) -> float:

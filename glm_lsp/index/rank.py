@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from glm_lsp.index import signs
-from glm_lsp.index.signs import Corpus
+from glm_lsp.index.corpus import Corpus
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -101,7 +101,11 @@ def rank(
     total = combined(found.values, len(found.paths))
     some = np.flatnonzero(total > 0)
     order = some[np.lexsort((some, -total[some]))][:limit]
-    return [Ranked(found.paths[at], float(total[at]), _reasons(found, at, float(total[at]))) for at in order.tolist()]
+    greatest = {sign: max(float(column.max()), 1e-9) for sign, column in found.values.items()}
+    return [
+        Ranked(found.paths[at], score, _reasons(found, greatest, at, score))
+        for at, score in zip(order.tolist(), total[order].tolist(), strict=True)
+    ]
 
 
 def combined(values: Mapping[str, Scores], number: int, weights: Mapping[str, float] = WEIGHTS) -> Scores:
@@ -114,10 +118,10 @@ def combined(values: Mapping[str, Scores], number: int, weights: Mapping[str, fl
     return total
 
 
-def _reasons(found: signs.Signs, at: int, total: float) -> tuple[tuple[str, float], ...]:
+def _reasons(found: signs.Signs, greatest: Mapping[str, float], at: int, total: float) -> tuple[tuple[str, float], ...]:
     reasons: list[tuple[str, float]] = []
     for sign, column in found.values.items():
-        part = WEIGHTS[sign] * float(column[at]) / max(float(column.max()), 1e-9)
+        part = WEIGHTS[sign] * float(column[at]) / greatest[sign]
         if part >= TELLING * total:
             if sign in {"defines", "asked"}:
                 defined = ", ".join(found.defines.get(found.paths[at], ()))

@@ -114,26 +114,41 @@ class Segment:
             raise _nonsense()
         return found, self.counts[begin:end]
 
-    def frequencies(self, terms: Docs, those: Bools | None) -> Frequencies:
-        """How many documents have each of the terms; of those by place, where that is told."""
+    def ranges(self, terms: Docs) -> tuple[Frequencies, Frequencies]:
+        """Where the list of each term begins, and how long it is.
+
+        Raises:
+            StateError: the file holds nonsense.
+        """
         if not len(self.terms):
-            return np.zeros(len(terms), np.int64)
+            return np.zeros(len(terms), np.int64), np.zeros(len(terms), np.int64)
         at = np.searchsorted(self.terms, terms)
         at[at == len(self.terms)] = 0
-        has = self.terms[at] == terms
         begins, ends = self.starts[at].astype(np.int64), self.starts[at + 1].astype(np.int64)
-        sizes = np.where(has, ends - begins, 0)
-        if those is None:
-            return sizes
+        sizes = np.where(self.terms[at] == terms, ends - begins, 0)
         if int(sizes.min(initial=0)) < 0 or int(ends.max(initial=0)) > len(self.docs):
             raise _nonsense()
-        upto = np.concatenate((np.zeros(1, np.int64), np.cumsum(sizes)))
-        places = self.docs[np.repeat(begins - upto[:-1], sizes) + np.arange(int(upto[-1]))]
-        if int(places.max(initial=0)) >= len(self.ids):
+        return begins, sizes
+
+    def lists(self, terms: Docs) -> tuple[Frequencies, Places, Counts]:
+        """How long the list of each term is, and these lists with the counts beside them, one behind the other.
+
+        Raises:
+            StateError: the file holds nonsense.
+        """
+        begins, sizes = self.ranges(terms)
+        bounds = [(begin, begin + size) for begin, size in zip(begins.tolist(), sizes.tolist(), strict=True) if size]
+        places = np.concatenate([self.docs[begin:end] for begin, end in bounds] or [self.docs[:0]])
+        if int(places.max(initial=0)) >= len(self.ids):  # what the disk spoiled would point beyond the documents
             raise _nonsense()
-        counted = np.concatenate((np.zeros(1, np.int64), np.cumsum(those[places])))
-        found: Frequencies = counted[upto[1:]] - counted[upto[:-1]]
-        return found
+        return sizes, places, np.concatenate([self.counts[begin:end] for begin, end in bounds] or [self.counts[:0]])
+
+    def frequencies(self, terms: Docs, those: Bools | None) -> Frequencies:
+        """How many documents have each of the terms; of those by place, where that is told."""
+        if those is None:
+            return self.ranges(terms)[1]
+        sizes, places, _ = self.lists(terms)
+        return counted(those[places], sizes)
 
     def with_all(self, terms: Iterable[int]) -> Docs:
         """The living documents that have all of the terms, ascending; at least one term is given."""
@@ -186,6 +201,14 @@ class Segment:
         scaled *= np.float32(k1 * b / average)
         scaled += np.float32(k1 * (1 - b))
         return scaled
+
+
+def counted(those: Bools, sizes: Frequencies) -> Frequencies:
+    """How many hold in each of several runs that lie one behind the other."""
+    upto = np.concatenate((np.zeros(1, np.int64), np.cumsum(sizes)))
+    before = np.concatenate((np.zeros(1, np.int64), np.cumsum(those, dtype=np.int64)))
+    found: Frequencies = before[upto[1:]] - before[upto[:-1]]
+    return found
 
 
 def packed_together(segments: Sequence[Segment]) -> list[Segment]:

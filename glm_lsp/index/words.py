@@ -97,15 +97,16 @@ def in_order(data: bytes) -> tuple[bytes, int]:
 def by_line(data: bytes) -> tuple[bytes, Numbers, Numbers]:
     """The terms of a text in its order, packed; and for each line where its terms end, and where its words do."""
     separated = data.translate(_SEPARATED_LINES)
-    packed = [_terms_of[word] for word in separated.split()]
+    packed = list(map(_terms_of.__getitem__, separated.split()))
     ends = np.zeros(len(packed) + 1, np.int32)
     np.cumsum(np.fromiter(map(len, packed), np.int32, len(packed)) >> 2, out=ends[1:])
     # All that is neither a word nor the end of a line is a space by now.
-    characters = np.frombuffer(separated, np.uint8)
+    characters = np.frombuffer(separated + b"\n", np.uint8)
     word = characters > ord(" ")
-    first = np.flatnonzero(word & ~np.concatenate((~_ONE, word[:-1])))
-    lines = np.append(np.flatnonzero(characters == ord("\n")), len(separated))
-    words = np.searchsorted(first, lines).astype(np.int32)
+    begun = np.empty(len(word), np.bool_)
+    begun[0] = word[0]
+    np.greater(word[1:], word[:-1], out=begun[1:])
+    words = begun.cumsum(dtype=np.int32)[characters == ord("\n")]
     return b"".join(packed), ends[words], words
 
 
