@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from indexes import commit, repository
 
-from benchmarks import context, index, retrieval, server
+from benchmarks import context, index, keystrokes, retrieval, server
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = server.Size(
@@ -133,3 +133,14 @@ def test_a_corpus_is_built_compared_with_its_peers_and_opened_again(
         index.FIRST,
         index.VERIFIED,
     } <= rows.keys()
+
+
+def test_what_is_typed_is_looked_at_in_every_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keystrokes, "LINES", 300)
+    monkeypatch.setattr(keystrokes, "PLACES", 3)
+    result = keystrokes.run()
+    rows = result["results"]
+    assert {row["path"] for row in rows} == {"large.py", "large.ts", "large.go"}
+    assert {row["n"] for row in rows} == {3 * (2 * len(keystrokes.WORD) + 2), 6}
+    assert all(0 < row["p50 ms"] <= row["p95 ms"] for row in rows)
+    assert len(keystrokes.table(result)) == 7
