@@ -351,18 +351,8 @@ def _body(node: tree_sitter.Node) -> int:
 
 def _signature(language: Language, head: bytes, is_head: bool) -> str:
     """The head on one line; what is no head alone ends where a body or a line does, outside of brackets."""
-    if is_head:
-        pass
-    elif _ends_with_line(line := head.partition(b"\n")[0]):  # as nearly all do, so it is worth a look
-        head = line
-    else:
-        depth = 0
-        for mark in _MARKS.finditer(head):
-            sign = mark.group()
-            if depth <= 0 and sign in _ENDS:
-                head = head[: mark.start()]
-                break
-            depth += 1 if sign in b"([{" else -1 if sign in b")]}" else 0
+    if not is_head:
+        head = _head_of(head)
     sign, comment = _comment(language.comment)
     if sign and sign in head:
         head = comment.sub(b"", head)
@@ -374,9 +364,19 @@ def _signature(language: Language, head: bytes, is_head: bool) -> str:
     return words[:SIGNATURE]
 
 
-def _ends_with_line(line: bytes) -> bool:
-    """Whether nothing in a line ends a head before it, and no bracket is left open."""
-    return _BRACE.search(line) is None and line.count(b"(") <= line.count(b")") and line.count(b"[") <= line.count(b"]")
+def _head_of(written: bytes) -> bytes:
+    """What of a definition stands before its body or the end of a line, brackets aside."""
+    line = written.partition(b"\n")[0]
+    closed = line.count(b"(") <= line.count(b")") and line.count(b"[") <= line.count(b"]")
+    if closed and _BRACE.search(line) is None:  # as nearly always, which is soon told
+        return line
+    depth = 0
+    for mark in _MARKS.finditer(written):
+        sign = mark.group()
+        if depth <= 0 and sign in _ENDS:
+            return written[: mark.start()]
+        depth += 1 if sign in b"([{" else -1 if sign in b")]}" else 0
+    return written
 
 
 @functools.cache
